@@ -1,0 +1,27 @@
+"""Attend, Infer, Repeat: find, count and describe the objects in an image, without labels.
+
+`AIR` is the model and its guide; `load` gives a trained one back. Both are imported on first use, so
+that `import air.config` stays light.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from air.checkpoint import load
+    from air.model import AIR
+    from air.posterior import Posterior
+
+__version__ = "0.1.0"
+__all__ = ["AIR", "Posterior", "load"]
+
+_HOMES = {"AIR": "air.model", "Posterior": "air.posterior", "load": "air.checkpoint"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'air' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

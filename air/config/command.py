@@ -1,0 +1,151 @@
+"""The command line: Hydra composes the values, this module checks them and reports what is wrong.
+
+With `air.config` itself it is all of the package that knows Hydra.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from air.config.parsing import describe_unknown_key
+from air.errors import AIRError, ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def run_command(main: Callable[[], Any]) -> None:
+    """Run a `hydra.main` function; what the user can mend is one line and exit status 1.
+
+    Args:
+        main: decorated with `hydra.main`; it takes its overrides from the command line.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
+    try:
+        main()
+    except (AIRError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_one_line(error)}")
+
+
+def plain_values(composed: DictConfig) -> dict[str, Any]:
+    """Resolve what Hydra composed to nested plain values.
+
+    Raises:
+        ConfigError: a value that has no default was not given.
+    """
+    try:
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: is required, but missing") from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def hydra_run_dir() -> Path:
+    """Return the folder that Hydra made for this job."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def hydra_overrides() -> list[str]:
+    """Return the overrides of this job, as they were given."""
+    return list(HydraConfig.get().overrides.task)
+
+
+def resumed_values(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return a run's own values, with those fields changed that the command line names again.
+
+    Args:
+        saved: the values that the run was started with.
+        overrides: `key=value`, as given to the resuming command.
+
+    Raises:
+        ConfigError: an override names a whole group, which a run keeps, or no known key.
+    """
+    config = OmegaConf.create(saved)
+    for override in overrides:
+        key, _, _ = override.lstrip("+").partition("=")
+        if key == "resume":
+            continue
+        if OmegaConf.is_config(OmegaConf.select(config, key)) or "/" in key or key == "experiment":
+            raise ConfigError(
+                f"{key}: a resumed run keeps its own {key}; only single fields can be changed, "
+                f"got {override}"
+            )
+        if key.startswith("~") or key not in _dotted_keys(saved):
+            raise ConfigError(describe_unknown_key(key))
+        config.merge_with_dotlist([override.lstrip("+")])
+    return plain_values(config)
+
+
+def _dotted_keys(values: dict[str, Any], prefix: str = "") -> set[str]:
+    keys = set()
+    for name, value in values.items():
+        keys.add(prefix + name)
+        if isinstance(value, dict):
+            keys |= _dotted_keys(value, f"{prefix}{name}.")
+    return keys
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error)
+    unknown = re.match(r"Could not override '([^']+)'", text)
+    if unknown:
+        return describe_unknown_key(unknown.group(1))
+    cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    return " ".join((text + cause).split())
+
+
+# --- resolvers: what conf/ may ask -----------------------------------------------------------------
+
+
+def _token() -> str:
+    """Four characters that keep two runs of the same second apart."""
+    return secrets.token_hex(2)
+
+
+def _run_dir(name: str, resume: str | None) -> str:
+    """A resumed run goes on in its own folder; every other run has a new one."""
+    if resume is not None:
+        return resume
+    return datetime.now().strftime(f"outputs/runs/%Y-%m-%d/%H-%M-%S-{name}-{_token()}")
+
+
+def _sweep() -> DictConfig | None:
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return HydraConfig.get()
+    return None
+
+
+def _sweep_name() -> str | None:
+    hydra = _sweep()
+    return Path(hydra.sweep.dir).name if hydra else None
+
+
+def _job_name(name: str) -> str:
+    """The experiment and, in a sweep, the job's number."""
+    hydra = _sweep()
+    return f"{name}-{hydra.job.num}" if hydra else name
+
+
+def register_resolvers() -> None:
+    """Make `${air.…}` known to OmegaConf; scripts do this by importing this module."""
+    OmegaConf.register_new_resolver("air.token", _token, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("air.run_dir", _run_dir, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("air.sweep_name", _sweep_name, replace=True)
+    OmegaConf.register_new_resolver("air.job_name", _job_name, replace=True)
+
+
+register_resolvers()

@@ -1,0 +1,151 @@
+"""From plain nested values to a checked `Config`, with one clear line for each wrong value."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from air.config import schema
+from air.config.schema import Config, SceneConfig
+from air.errors import ConfigError
+
+DIGIT_SIZE = 28  # pixels, width and height of an MNIST digit
+
+
+def parse_config(values: Mapping[str, Any]) -> Config:
+    """Turn nested plain values into a checked `Config`.
+
+    Args:
+        values: nested dicts, lists and scalars, as composed from `conf/` or read from a checkpoint.
+
+    Returns:
+        The typed configuration.
+
+    Raises:
+        ConfigError: the key, what is allowed and what it got, for each wrong value.
+    """
+    try:
+        # As JSON, because strict validation of Python values refuses a dict for a dataclass.
+        config = TypeAdapter(Config).validate_json(json.dumps(values))
+    except ValidationError as error:
+        problems = [_describe(item, values) for item in error.errors()]
+        raise ConfigError("; ".join(problems)) from None
+    _check_across_fields(config)
+    return config
+
+
+def config_values(config: Config) -> dict[str, Any]:
+    """Return the configuration as nested plain values: the inverse of `parse_config`."""
+    values: dict[str, Any] = TypeAdapter(Config).dump_python(config)
+    return values
+
+
+def describe_unknown_key(key: str) -> str:
+    """Say that there is no such key, which one may have been meant, and which there are.
+
+    Args:
+        key: the dotted path that was given, such as "model.nm_steps".
+    """
+    known = sorted(set(_schema_keys(Config)))
+    group = key.rpartition(".")[0]
+    siblings = [name for name in known if name.rpartition(".")[0] == group]
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f" did you mean {close[0]}?" if close else ""
+    allowed = ", ".join(siblings or [name for name in known if "." not in name])
+    return f"{key}: no such key;{hint} allowed: {allowed}"
+
+
+def check_sizes(config: Config, x_size: int, num_train: int) -> None:
+    """Check what depends on the images, which a file of the user's tells only when it is read.
+
+    Args:
+        config: the run's configuration.
+        x_size: width and height of an image, in pixels.
+        num_train: number of training images.
+
+    Raises:
+        ConfigError: the window does not fit the image, or a batch is larger than the data.
+    """
+    if config.model.window_size > x_size:
+        raise ConfigError(
+            f"model.window_size: must be at most the image's {x_size} pixels, "
+            f"got {config.model.window_size}"
+        )
+    if config.train.batch_size > num_train:
+        raise ConfigError(
+            f"train.batch_size: must be at most the {num_train} training images, "
+            f"got {config.train.batch_size}"
+        )
+
+
+def _check_across_fields(config: Config) -> None:
+    data = config.data
+    if isinstance(data, SceneConfig):
+        if data.min_objects > data.max_objects:
+            raise ConfigError(
+                f"data.min_objects: must be at most data.max_objects={data.max_objects}, "
+                f"got {data.min_objects}"
+            )
+        smallest_canvas = math.ceil(DIGIT_SIZE / data.digit_scale_mean)
+        if data.canvas_size < smallest_canvas:
+            raise ConfigError(
+                f"data.canvas_size: must be at least {smallest_canvas} pixels, the width of a "
+                f"digit at data.digit_scale_mean={data.digit_scale_mean}, got {data.canvas_size}"
+            )
+        check_sizes(config, data.canvas_size, data.num_train)
+    if config.inference.kind == "marginal" and not config.model.use_masking:
+        raise ConfigError(
+            "model.use_masking: must be true with inference=marginal, which is defined for the "
+            "masked objective only, got False; inference=reinforce trains without masking"
+        )
+
+
+def _describe(item: Any, values: Mapping[str, Any]) -> str:
+    key = _key(item["loc"], values)
+    match item["type"]:
+        case "unexpected_keyword_argument":
+            return describe_unknown_key(key)
+        case "missing":
+            return f"{key}: is required, but missing"
+        case "union_tag_invalid":
+            return f"{key}.kind: must be {item['ctx']['expected_tags']}, got {item['ctx']['tag']!r}"
+        case "too_short":
+            return f"{key}: must have at least one layer, got {item['input']!r}"
+    requirement = item["msg"].removeprefix("Input should ")
+    return f"{key}: must {requirement}, got {item['input']!r}"
+
+
+def _key(location: tuple[Any, ...], values: Any) -> str:
+    """Return the dotted key at a location, without the tags of unions that pydantic puts in it."""
+    parts = []
+    for part in location:
+        if isinstance(values, Mapping) and part not in values and part == values.get("kind"):
+            continue
+        parts.append(str(part))
+        inside = isinstance(values, (Mapping, list)) and part != "kind"
+        try:
+            values = values[part] if inside else None
+        except (KeyError, IndexError):
+            values = None
+    return ".".join(parts)
+
+
+def _schema_keys(kind: Any, prefix: str = "") -> Iterator[str]:
+    hints = get_type_hints(kind, vars(schema))
+    for field in fields(kind):
+        yield prefix + field.name
+        for inner in _dataclasses_in(hints[field.name]):
+            yield from _schema_keys(inner, f"{prefix}{field.name}.")
+
+
+def _dataclasses_in(annotation: Any) -> Iterator[Any]:
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _dataclasses_in(argument)

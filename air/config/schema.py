@@ -1,0 +1,233 @@
+"""What a run is: typed dataclasses (the schema) whose values come from the YAML files in `conf/`.
+
+Every field is required, because the YAML is the only place where values live. Types are strict: an
+unknown key, a 3 for a bool or a nan for a float is an error.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+NonLinearity = Literal["ReLU", "ELU", "GELU", "LeakyReLU", "SiLU", "Softplus", "Tanh"]
+
+Count = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Layers = list[PositiveInt]
+NonEmptyLayers = Annotated[list[PositiveInt], Field(min_length=1)]
+
+_strict = dataclass(
+    frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+)
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+@_strict
+class SceneConfig:
+    """What the two multi-MNIST presets share: how scenes are drawn from digits."""
+
+    canvas_size: PositiveInt  # pixels, width and height
+    min_objects: Count
+    max_objects: PositiveInt
+    digit_scale_mean: PositiveReal  # a digit of 28 pixels is resized to 28 / (mean + sd * noise)
+    digit_scale_sd: Annotated[float, Field(ge=0)]
+    num_train: PositiveInt  # scenes
+    num_test: PositiveInt
+    seed: Count
+    root: str  # folder for generated scenes and downloaded digits
+
+
+@_strict
+class MultiMNISTConfig(SceneConfig):
+    """Scenes of the digits that come with the package."""
+
+    kind: Literal["multi_mnist"]
+
+
+@_strict
+class MultiMNISTFullConfig(SceneConfig):
+    """Scenes of all of MNIST, downloaded by torchvision when absent."""
+
+    kind: Literal["multi_mnist_full"]
+
+
+@_strict
+class NpzConfig:
+    """The user's own images: one file for training, one (or a share of the first) held out."""
+
+    kind: Literal["npz"]
+    path: str
+    test_path: str | None  # null: hold out `test_fraction` of `path`
+    test_fraction: Probability
+    seed: Count  # chooses the held-out images
+
+
+DataConfig = MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig
+
+
+# --- model --------------------------------------------------------------------------------------
+
+
+@_strict
+class ModelConfig:
+    """Keyword arguments of `air.AIR` that are chosen by configuration, with the same meanings."""
+
+    num_steps: PositiveInt
+    window_size: PositiveInt
+    z_what_size: PositiveInt
+    rnn_hidden_size: PositiveInt
+    encoder_net: Layers
+    decoder_net: Layers
+    predict_net: Layers
+    embed_channels: NonEmptyLayers | None
+    embed_net: NonEmptyLayers | None
+    non_linearity: NonLinearity
+    decoder_output_bias: Real | None
+    decoder_output_use_sigmoid: bool
+    use_masking: bool
+    scale_prior_mean: PositiveReal
+    scale_prior_sd: PositiveReal
+    pos_prior_mean: Real
+    pos_prior_sd: PositiveReal
+    likelihood_sd: PositiveReal
+
+
+# --- presence prior -----------------------------------------------------------------------------
+
+
+@_strict
+class ConstantPriorConfig:
+    """The same presence prior throughout training."""
+
+    kind: Literal["constant"]
+    success: Probability  # k of p(n) ∝ kⁿ or, when raw, the trial probability of every step
+    raw: bool
+
+
+@_strict
+class AnnealedPriorConfig:
+    """A presence prior that moves from `success` to `anneal_to` during training."""
+
+    kind: Literal["linear", "exponential"]
+    success: Probability
+    raw: bool
+    anneal_to: Probability
+    anneal_begin: Count  # iterations
+    anneal_duration: PositiveInt  # iterations
+
+
+PriorConfig = ConstantPriorConfig | AnnealedPriorConfig
+
+
+# --- inference ----------------------------------------------------------------------------------
+
+
+@_strict
+class InferenceConfig:
+    """The estimator of the evidence lower bound and of its gradient."""
+
+    kind: Literal["marginal", "reinforce"]
+
+
+@_strict
+class NeuralBaselineConfig:
+    """A network that predicts the learning signal from the image and the latents so far."""
+
+    kind: Literal["neural"]
+    net: Layers
+    scalar: PositiveReal | None  # multiplies the network's output
+
+
+@_strict
+class MovingAverageBaselineConfig:
+    """Pyro's decaying average of past learning signals."""
+
+    kind: Literal["moving_average"]
+    decay: Probability
+
+
+@_strict
+class NoBaselineConfig:
+    """The plain score-function estimator."""
+
+    kind: Literal["none"]
+
+
+BaselineConfig = NeuralBaselineConfig | MovingAverageBaselineConfig | NoBaselineConfig
+
+
+# --- optimisation, training, tracking -----------------------------------------------------------
+
+
+@_strict
+class OptimConfig:
+    """Adam and how its learning rates move."""
+
+    lr: PositiveReal
+    baseline_lr: PositiveReal
+    schedule: Literal["constant", "linear", "cosine"]
+    warmup_iterations: Count
+    clip_norm: PositiveReal | None  # of the gradient per image, over all parameters
+
+
+@_strict
+class TrainConfig:
+    """How long to train, and how often to look and to save."""
+
+    num_iterations: PositiveInt
+    batch_size: PositiveInt
+    log_every: PositiveInt
+    eval_every: PositiveInt
+    eval_size: PositiveInt  # held-out images looked at on the way; the end looks at all
+    save_every: PositiveInt
+    num_pictures: Count  # scenes in each picture
+
+
+@_strict
+class WandbConfig:
+    """Weights & Biases, online or offline."""
+
+    kind: Literal["wandb"]
+    mode: Literal["auto", "online", "offline", "disabled"]
+    project: str
+    entity: str | None
+    run_name: str | None
+    group: str | None
+    job_type: str | None
+    tags: list[str]
+    notes: str | None
+
+
+@_strict
+class NoTrackingConfig:
+    """Only `metrics.jsonl` and the console."""
+
+    kind: Literal["none"]
+
+
+TrackingConfig = WandbConfig | NoTrackingConfig
+
+
+@_strict
+class Config:
+    """Everything that defines a run."""
+
+    name: str
+    seed: Count
+    device: Literal["auto", "cpu", "cuda"]
+    resume: str | None
+    data: Annotated[DataConfig, Field(discriminator="kind")]
+    model: ModelConfig
+    prior: Annotated[PriorConfig, Field(discriminator="kind")]
+    baseline: Annotated[BaselineConfig, Field(discriminator="kind")]
+    inference: InferenceConfig
+    optim: OptimConfig
+    train: TrainConfig
+    tracking: Annotated[TrackingConfig, Field(discriminator="kind")]

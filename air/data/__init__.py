@@ -1,0 +1,38 @@
+"""Images to train on and to evaluate on, with the truth where it is known."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from air.config import DataConfig, MultiMNISTConfig, MultiMNISTFullConfig, NpzConfig
+from air.data.cache import cached_data
+from air.data.digits import bundled_digits, full_mnist
+from air.data.npz import load_npz
+from air.data.scenes import Data, Scenes
+
+__all__ = ["Data", "Scenes", "load_data"]
+
+
+@functools.lru_cache(maxsize=1)
+def load_data(config: DataConfig) -> Data:
+    """Return the data set that a configuration names; a new one is one `case` here.
+
+    The last one is kept in memory: asking for it again costs nothing, and gives the same object.
+
+    Args:
+        config: which data set.
+
+    Returns:
+        Training and test scenes, on the CPU.
+
+    Raises:
+        DataError: it cannot be read, downloaded, drawn or kept on disk.
+    """
+    match config:
+        case MultiMNISTConfig():
+            return cached_data(*bundled_digits(), config)
+        case MultiMNISTFullConfig():
+            return cached_data(*full_mnist(Path(config.root).expanduser()), config)
+        case NpzConfig():
+            return load_npz(config)

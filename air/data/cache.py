@@ -1,0 +1,146 @@
+"""Generated scenes, kept on disk under a name that follows from all that they depend on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from air.config import SceneConfig
+from air.data.digits import Digits
+from air.data.multi_mnist import draw_data
+from air.data.scenes import Data, Scenes
+from air.errors import DataError
+
+FORMAT_VERSION = 1  # raise it when the same configuration would give other scenes
+
+logger = logging.getLogger(__name__)
+
+
+def cached_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) -> Data:
+    """Return the scenes of a configuration: from disk when they have been drawn before.
+
+    Of several processes that start at once, one draws and the others wait for it.
+
+    Args:
+        train_digits: what training scenes are made of.
+        test_digits: what test scenes are made of.
+        config: how scenes are drawn; they are kept in `config.root`/scenes.
+
+    Returns:
+        The same scenes as `draw_data`.
+
+    Raises:
+        DataError: the folder cannot be written, or the digits hardly ever fit the canvas.
+    """
+    key = _content_key(train_digits, test_digits, config)
+    path = Path(config.root).expanduser() / "scenes" / f"{key[:16]}.npz"
+    # Without the lock first: files appear whole, and the folder may be read-only.
+    with contextlib.suppress(Exception):
+        return _load(path, key, config)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            try:
+                return _load(path, key, config)  # another process may have drawn meanwhile
+            except FileNotFoundError:
+                pass
+            except Exception as error:  # whatever is wrong with the file, it can be drawn again
+                logger.warning("%s is damaged (%s): drawing its scenes again", path, error)
+            return _draw_and_save(path, key, train_digits, test_digits, config)
+    except (OSError, NotImplementedError) as error:  # the latter: no locks on this file system
+        raise DataError(
+            f"data.root: must be a folder that can be written, got {config.root!r} ({error})"
+        ) from None
+
+
+def _content_key(train_digits: Digits, test_digits: Digits, config: SceneConfig) -> str:
+    values = {name: value for name, value in vars(config).items() if name not in ("kind", "root")}
+    content = hashlib.sha256(json.dumps([FORMAT_VERSION, values], sort_keys=True).encode())
+    for digits in (train_digits, test_digits):
+        content.update(len(digits).to_bytes(8, "little"))
+        content.update(digits.images.tobytes())
+        content.update(digits.labels.tobytes())
+    return content.hexdigest()
+
+
+def _draw_and_save(
+    path: Path, key: str, train_digits: Digits, test_digits: Digits, config: SceneConfig
+) -> Data:
+    begin = time.perf_counter()
+    data = draw_data(train_digits, test_digits, config)
+    seconds = time.perf_counter() - begin
+    arrays = {"key": np.array(key)} | _arrays("train", data.train) | _arrays("test", data.test)
+    # One fixed name, which the lock protects: what a killed process left is overwritten.
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    logger.info(
+        "drew %d training and %d test scenes in %.1f s, kept in %s",
+        *(len(data.train), len(data.test), seconds, path),
+    )
+    return data
+
+
+def _load(path: Path, key: str, config: SceneConfig) -> Data:
+    begin = time.perf_counter()
+    # Opened here, because np.load leaves a damaged file open.
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}  # zip compares checksums here
+    if arrays["key"] != key:
+        raise ValueError("made for another configuration")
+    data = Data(
+        train=_checked_scenes("train", arrays, config.num_train, config),
+        test=_checked_scenes("test", arrays, config.num_test, config),
+    )
+    logger.info(
+        "loaded %d training and %d test scenes in %.1f s from %s",
+        *(len(data.train), len(data.test), time.perf_counter() - begin, path),
+    )
+    return data
+
+
+def _arrays(part: str, scenes: Scenes) -> dict[str, NDArray[np.generic]]:
+    assert scenes.count is not None  # generated scenes know their truth
+    assert scenes.labels is not None
+    assert scenes.boxes is not None
+    return {
+        f"{part}_images": scenes.images.numpy(),
+        f"{part}_count": scenes.count.numpy(),
+        f"{part}_labels": scenes.labels.numpy(),
+        f"{part}_boxes": scenes.boxes.numpy(),
+    }
+
+
+def _checked_scenes(
+    part: str,
+    arrays: Mapping[str, NDArray[np.generic]],
+    num_scenes: int,
+    config: SceneConfig,
+) -> Scenes:
+    size, max_objects = config.canvas_size, config.max_objects
+    expected = {
+        "images": ((num_scenes, size, size), np.uint8),
+        "count": ((num_scenes,), np.int64),
+        "labels": ((num_scenes, max_objects), np.int64),
+        "boxes": ((num_scenes, max_objects, 4), np.float32),
+    }
+    for name, (shape, dtype) in expected.items():
+        array = arrays[f"{part}_{name}"]
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"{part}_{name} is {array.dtype} {array.shape}")
+    return Scenes(**{name: torch.from_numpy(arrays[f"{part}_{name}"]) for name in expected})

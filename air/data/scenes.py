@@ -1,0 +1,59 @@
+"""Images and, where it is known, the truth about what is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Scenes:
+    """N square images with their truth; what is not known is None.
+
+    Attributes:
+        images: (N, x_size, x_size), uint8 in 0..255 or float32 in [0, 1].
+        count: number of objects, (N,) int64, or None.
+        labels: class of each object, (N, max_objects) int64, -1 where there is no object, or None.
+        boxes: tight boxes [x0, y0, x1, y1] in pixels, (N, max_objects, 4) float32, or None.
+            x runs along columns and y along rows, both from 0 at the top left edge; x1 and y1 are
+            exclusive, so x1 - x0 is the width. Rows without an object are nan.
+    """
+
+    images: Tensor
+    count: Tensor | None
+    labels: Tensor | None
+    boxes: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def x_size(self) -> int:
+        """Width and height of an image, in pixels."""
+        return self.images.shape[-1]
+
+    def subset(self, indices: slice | Tensor) -> Scenes:
+        """Return some of the scenes, with their truth.
+
+        Args:
+            indices: which ones: a slice, or int64 indices (M,) into the N scenes.
+
+        Returns:
+            M scenes; for a slice they share memory with these.
+        """
+        return Scenes(
+            images=self.images[indices],
+            count=None if self.count is None else self.count[indices],
+            labels=None if self.labels is None else self.labels[indices],
+            boxes=None if self.boxes is None else self.boxes[indices],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Scenes to train on, and scenes that training never sees."""
+
+    train: Scenes
+    test: Scenes

@@ -1,0 +1,25 @@
+"""The errors that a user can mend; the command line prints them as one line and exits with 1."""
+
+
+class AIRError(Exception):
+    """Something the user gave cannot be used; the message names it and says what is allowed."""
+
+
+class ConfigError(AIRError):
+    """A configuration value is unknown, of the wrong type or out of range."""
+
+
+class DataError(AIRError):
+    """A data file is missing, damaged or of the wrong shape, or a download is not to be had."""
+
+
+class CheckpointError(AIRError):
+    """A checkpoint is missing, damaged or belongs to another model."""
+
+
+class RunFolderError(AIRError):
+    """A run folder is in use, already holds a run, or holds none to resume."""
+
+
+class NonFiniteLossError(AIRError):
+    """A term of the loss became infinite or not a number during training."""

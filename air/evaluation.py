@@ -1,0 +1,82 @@
+"""How well a model does on images that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from air.data import Scenes
+from air.images import to_unit
+from air.inference import MarginalELBO, ReinforceELBO
+from air.inference.estimator import PARTS, Estimator, elbo_of
+from air.model import AIR, PresencePrior
+from air.tracking import ConfusionMatrix
+
+_CHUNK = 250  # images at a time, which bounds memory
+_NOISE_SEED = 0  # of the draws in the ELBO: every evaluation uses the same
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on held-out images.
+
+    Attributes:
+        elbo_parts: elbo, likelihood, kl_pres, kl_where, kl_what; per image, in nats.
+        count: (N,) the most probable number of objects in each image.
+        confusion: true against inferred counts; None if the truth is not known.
+        count_accuracy: share of images whose count is right; None if the truth is not known.
+    """
+
+    elbo_parts: dict[str, float]
+    count: Tensor
+    confusion: ConfusionMatrix | None
+    count_accuracy: float | None
+
+    @property
+    def metric(self) -> float:
+        """What sweepers optimise: the count accuracy or, without truth, the ELBO. More is better."""
+        return self.elbo_parts["elbo"] if self.count_accuracy is None else self.count_accuracy
+
+
+def evaluate(model: AIR, scenes: Scenes, z_pres_prior_p: PresencePrior) -> Evaluation:
+    """Measure a model, without touching the random state of its training.
+
+    Args:
+        model: what to measure.
+        scenes: images it was not trained on.
+        z_pres_prior_p: the presence prior in the ELBO.
+    """
+    count = torch.cat([model.infer(images).count for images in scenes.images.split(_CHUNK)]).cpu()
+    parts = _elbo_parts(model, scenes.images, z_pres_prior_p)
+    if scenes.count is None:
+        return Evaluation(parts, count, None, None)
+    confusion = confusion_matrix(scenes.count, count, model.num_steps)
+    accuracy = (count == scenes.count).double().mean().item()
+    return Evaluation(parts, count, confusion, accuracy)
+
+
+def confusion_matrix(true: Tensor, inferred: Tensor, num_steps: int) -> ConfusionMatrix:
+    """Count images by their true (rows) and inferred (columns, 0…num_steps) number of objects."""
+    rows, columns = int(true.max()) + 1, num_steps + 1
+    cells = np.bincount((true * columns + inferred).numpy(), minlength=rows * columns)
+    return ConfusionMatrix(cells.reshape(rows, columns))
+
+
+def _elbo_parts(
+    model: AIR, images: Tensor, z_pres_prior_p: Callable[[int], float | Tensor]
+) -> dict[str, float]:
+    estimator: Estimator = MarginalELBO() if model.use_masking else ReinforceELBO()
+    device = model.z_where_prior_mean.device
+    totals = {name: torch.zeros((), device=device) for name in PARTS}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(_NOISE_SEED)
+        for chunk in images.split(_CHUNK):
+            batch = to_unit(chunk, device)
+            estimator.loss(model.model, model.guide, batch, z_pres_prior_p=z_pres_prior_p)
+            totals = {name: totals[name] + estimator.parts[name] for name in PARTS}
+    values = {"elbo": elbo_of(totals), **totals}
+    return {name: value.item() / len(images) for name, value in values.items()}

@@ -1,0 +1,89 @@
+"""Where a window lies in an image, and the two spatial transforms between them.
+
+Coordinates run from -1 to 1 across pixel edges (`align_corners=False`), sampling is bilinear and zero
+outside. `z_where` = [s, x, y] places a window so that it covers `x_size / s` pixels and is centred at
+`-(x, y) / s`.
+
+There is scale and translation only, so bilinear sampling separates: each axis is one small matrix of
+hat-function weights, and a transform is two matrix products.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# The inverse transform divides by s. A window with |s| below this covers over 100 images and shows
+# next to nothing, so s is held at this distance from 0 there (with its sign; +, if it is 0): the
+# result stays finite, and no gradient reaches s from inside.
+MIN_SCALE = 0.01
+
+
+def window_to_image(z_where: Tensor, windows: Tensor, x_size: int) -> Tensor:
+    """Place each window in an otherwise black image (paper, section 3, figure 3).
+
+    Args:
+        z_where: (..., 3), [s, x, y].
+        windows: (..., window_size, window_size).
+        x_size: width and height of the image, in pixels.
+
+    Returns:
+        (..., x_size, x_size) images, sampled from the window at `s * u + (x, y)`.
+    """
+    scale, x, y = z_where.unsqueeze(-1).unbind(-2)  # each (..., 1)
+    centres = _pixel_centres(x_size, z_where)
+    columns = _bilinear_weights(scale * centres + x, windows.shape[-1])  # (..., x_size, window_size)
+    rows = _bilinear_weights(scale * centres + y, windows.shape[-2])
+    return rows @ windows @ columns.mT
+
+
+def image_to_window(z_where: Tensor, images: Tensor, window_size: int) -> Tensor:
+    """Crop each image at its window: the inverse of `window_to_image`.
+
+    Args:
+        z_where: (..., 3), [s, x, y]; |s| below `MIN_SCALE` counts as `MIN_SCALE`.
+        images: (..., x_size, x_size).
+        window_size: width and height of the window, in pixels.
+
+    Returns:
+        (..., window_size, window_size) windows, sampled from the image at `(v - (x, y)) / s`.
+    """
+    scale, x, y = z_where.unsqueeze(-1).unbind(-2)  # each (..., 1)
+    scale = away_from_zero(scale)
+    centres = _pixel_centres(window_size, z_where)
+    columns = _bilinear_weights((centres - x) / scale, images.shape[-1])  # (..., window_size, x_size)
+    rows = _bilinear_weights((centres - y) / scale, images.shape[-2])
+    return rows @ images @ columns.mT
+
+
+def window_boxes(z_where: Tensor, x_size: int) -> Tensor:
+    """Return the edges of each window in the image.
+
+    Args:
+        z_where: (..., 3), [s, x, y].
+        x_size: width and height of the image, in pixels.
+
+    Returns:
+        (..., 4), x0 y0 x1 y1 in pixels from the top left corner; may reach beyond the image.
+    """
+    scale = away_from_zero(z_where[..., :1])
+    centre = (1 - z_where[..., 1:] / scale) * x_size / 2  # (..., 2)
+    half = x_size / (2 * scale.abs())
+    return torch.cat((centre - half, centre + half), -1)
+
+
+def away_from_zero(scale: Tensor) -> Tensor:
+    """Return `scale` with its magnitude held at `MIN_SCALE` or more."""
+    nearest = torch.where(scale < 0, -MIN_SCALE, MIN_SCALE).to(scale.dtype)
+    return torch.where(scale.abs() < MIN_SCALE, nearest, scale)
+
+
+def _pixel_centres(size: int, like: Tensor) -> Tensor:
+    return (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1
+
+
+def _bilinear_weights(coordinates: Tensor, size: int) -> Tensor:
+    """Return what each of `size` pixels contributes at each coordinate: (..., P) -> (..., P, size)."""
+    positions = ((coordinates + 1) * size - 1) / 2  # in pixels, 0 at the first pixel's centre
+    pixels = torch.arange(size, dtype=coordinates.dtype, device=coordinates.device)
+    return (1 - (positions.unsqueeze(-1) - pixels).abs()).relu()

@@ -1,0 +1,43 @@
+"""Images as they are stored and as the model sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def to_unit(images: Tensor, device: torch.device | str) -> Tensor:
+    """Bring a batch to the device, then to float32 in [0, 1]; uint8 travels as bytes.
+
+    Args:
+        images: (N, S, S), uint8 0…255 or floats in [0, 1].
+        device: where the model is.
+    """
+    images = images.to(device, non_blocking=True)
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+
+
+def checked_images(images: Any, x_size: int) -> Tensor:
+    """Return images of a user's as a tensor that `to_unit` takes.
+
+    Args:
+        images: a tensor or anything numpy takes for an array.
+        x_size: the width and height that they must have, in pixels.
+
+    Raises:
+        ValueError: another shape or type; floats that are not finite or not in [0, 1].
+    """
+    images = torch.as_tensor(images)
+    if images.ndim != 3 or images.shape[1:] != (x_size, x_size):
+        raise ValueError(
+            f"images must have the shape (N, {x_size}, {x_size}), got {tuple(images.shape)}"
+        )
+    if images.dtype == torch.uint8:
+        return images
+    if not images.is_floating_point():
+        raise ValueError(f"images must be uint8 or floats in [0, 1], got {images.dtype}")
+    if images.numel() and not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError("float images must be finite and in [0, 1]; divide by 255 if they are not")
+    return images

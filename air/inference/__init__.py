@@ -1,0 +1,23 @@
+"""Estimators of the evidence lower bound and its gradient, chosen by `inference`."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from air.config import InferenceConfig
+from air.inference.estimator import Estimator
+from air.inference.marginal import MarginalELBO
+from air.inference.reinforce import ReinforceELBO
+
+__all__ = ["Estimator", "MarginalELBO", "ReinforceELBO", "build_estimator"]
+
+
+def build_estimator(config: InferenceConfig) -> Estimator:
+    """Return the estimator that the configuration names."""
+    match config.kind:
+        case "marginal":
+            return MarginalELBO()
+        case "reinforce":
+            return ReinforceELBO()
+        case _:
+            assert_never(config.kind)

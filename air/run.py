@@ -1,0 +1,164 @@
+"""One run from its configuration: config -> data -> model and guide -> inference -> trainer."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pyro
+import torch
+
+from air.checkpoint import latest_checkpoint, read_checkpoint
+from air.config import (
+    Config,
+    ConfigError,
+    MovingAverageBaselineConfig,
+    NeuralBaselineConfig,
+    check_sizes,
+    config_values,
+)
+from air.data import load_data
+from air.inference import build_estimator
+from air.interruption import noticed
+from air.model import AIR
+from air.pictures import save_prior_samples, save_reconstructions
+from air.prior import build_presence_schedule
+from air.run_folder import check_run_folder, claimed, write_config
+from air.tracking import build_tracker, check_tracking
+from air.trainer import Outcome, Trainer
+
+log = logging.getLogger(__name__)
+
+
+def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
+    """Train AIR as configured; everything about the run goes to its folder.
+
+    Args:
+        config: the run; `config.resume` says that the folder holds it already.
+        run_dir: the run's folder.
+        overrides: what the command line changed, for the record.
+
+    Returns:
+        The held-out count accuracy or, without truth, the held-out ELBO per image.
+
+    Raises:
+        AIRError: something the user gave cannot be used; nothing was written then.
+        SystemExit: a signal stopped the run; its exit code is 128 plus the signal's number.
+    """
+    resume = config.resume is not None
+    check_run_folder(run_dir, resume)
+    device = choose_device(config)
+    check_tracking(config.tracking)
+    data = load_data(config.data)
+    check_sizes(config, data.train.x_size, len(data.train))
+    checkpoint_file = latest_checkpoint(run_dir) if resume else None
+    checkpoint = read_checkpoint(checkpoint_file) if checkpoint_file else None
+
+    pyro.clear_param_store()
+    pyro.enable_validation(False)  # costs a third of a step; tests have it on
+    pyro.set_rng_seed(config.seed)
+    model = build_model(config, data.train.x_size).to(device)
+    estimator = build_estimator(config.inference)
+    schedule = build_presence_schedule(config.prior, config.model.num_steps)
+
+    with claimed(run_dir, resume):
+        values = config_values(config)
+        if not resume:
+            write_config(run_dir, values, overrides)
+        log.info("run folder: %s", run_dir)
+        tracker = build_tracker(
+            config.tracking, run_dir, values, checkpoint.iteration if checkpoint else None
+        )
+        exit_code = 1
+        try:
+            trainer = Trainer(config, model, estimator, schedule, data, run_dir, tracker)
+            if checkpoint and checkpoint_file:
+                trainer.restore(checkpoint, checkpoint_file)
+                log.info("resumed at iteration %d", checkpoint.iteration)
+            with noticed() as interruption:
+                outcome = trainer.fit(interruption)
+                if outcome.evaluation is None:
+                    exit_code = interruption.exit_code
+                    log.warning(
+                        "stopped by %s at iteration %d; continue with: "
+                        "python scripts/train.py resume=%s",
+                        interruption.signal and interruption.signal.name,
+                        outcome.iteration,
+                        run_dir,
+                    )
+                    raise SystemExit(exit_code)
+            metric = _conclude(config, trainer, outcome)
+            exit_code = 0
+            return metric
+        finally:
+            tracker.finish(exit_code)
+
+
+def build_model(config: Config, x_size: int) -> AIR:
+    """Build AIR from the configuration.
+
+    Args:
+        config: the run; a baseline is built only where the estimator uses one.
+        x_size: width and height of an image, in pixels.
+    """
+    baseline = config.baseline
+    if config.inference.kind == "marginal" and baseline.kind != "none":
+        log.warning("inference=marginal has no use for a baseline; baseline=%s is ignored", baseline.kind)
+    if config.inference.kind == "reinforce" and baseline.kind == "none":
+        log.warning("inference=reinforce without a baseline is very noisy; try baseline=neural")
+    arguments = {name: value for name, value in vars(config.model).items()}
+    if config.inference.kind == "marginal" or baseline.kind == "none":
+        arguments["use_baselines"] = False
+    elif isinstance(baseline, NeuralBaselineConfig):
+        arguments |= {"bl_predict_net": baseline.net, "baseline_scalar": baseline.scalar}
+    elif isinstance(baseline, MovingAverageBaselineConfig):
+        arguments["baseline_decay"] = baseline.decay
+    return AIR(x_size=x_size, **arguments)
+
+
+def choose_device(config: Config) -> torch.device:
+    """Return the device that the configuration means.
+
+    Raises:
+        ConfigError: cuda is asked for, and there is none.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: must be auto or cpu on this machine, which has no GPU, got 'cuda'")
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> float:
+    """Draw the pictures, say how it went, and return the metric."""
+    evaluation = outcome.evaluation
+    assert evaluation is not None
+    test, model = trainer.data.test, trainer.model
+    pictures = trainer.run_dir / "pictures"
+    num = min(config.train.num_pictures, len(test))
+    if num:
+        shown_count = None if test.count is None else test.count[:num]
+        save_reconstructions(pictures / "reconstructions.png", model, test.images[:num], shown_count)
+        save_prior_samples(pictures / "prior_samples.png", model, num, lambda t: 0.5)
+        if test.count is not None:
+            wrong = (evaluation.count != test.count).nonzero().flatten()[:num]
+            if len(wrong):
+                save_reconstructions(
+                    pictures / "mistakes.png", model, test.images[wrong], test.count[wrong]
+                )
+    summary: dict[str, float | int | str] = {"iterations": outcome.iteration}
+    summary |= {f"val/{name}": value for name, value in evaluation.elbo_parts.items()}
+    if evaluation.count_accuracy is not None:
+        summary["val/count_accuracy"] = evaluation.count_accuracy
+        log.info(
+            "held-out count accuracy: %.2f %% of %d images",
+            100 * evaluation.count_accuracy,
+            len(test),
+        )
+    else:
+        log.info("held-out count accuracy: not known, as the data has no counts")
+    log.info("held-out ELBO: %.1f nats an image", evaluation.elbo_parts["elbo"])
+    if num:
+        log.info("pictures: %s", pictures)
+    trainer.tracker.summarize(summary)
+    return evaluation.metric

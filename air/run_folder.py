@@ -1,0 +1,106 @@
+"""The folder of a run: one run's alone, claimed before anything is written to it.
+
+    config.yaml       every value of the run
+    overrides.yaml    what the command line changed
+    train.log         what the console said
+    metrics.jsonl     every metric, a line for each time it was logged
+    checkpoints/      the last ones, by iteration
+    pictures/         what the model sees
+    wandb/            W&B's own files, if it tracks the run
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from air.errors import RunFolderError
+
+CONFIG_FILE = "config.yaml"
+OVERRIDES_FILE = "overrides.yaml"
+METRICS_FILE = "metrics.jsonl"
+_LOG_FILE = "train.log"
+_LOCK_FILE = ".lock"
+
+
+@contextlib.contextmanager
+def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
+    """Hold a run folder against every other process, and keep the run's log in it.
+
+    Args:
+        run_dir: the folder; made if absent.
+        resume: whether it must hold a run already, or must not.
+
+    Raises:
+        RunFolderError: another process is using it, it holds a run that would be overwritten, or
+            there is none to resume.
+    """
+    check_run_folder(run_dir, resume)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run_dir / _LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunFolderError(f"{run_dir}: another process is running in this folder") from None
+    with lock:
+        check_run_folder(run_dir, resume)  # it may have become a run while this one waited
+        handler = logging.FileHandler(run_dir / _LOG_FILE)
+        handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+
+def check_run_folder(run_dir: Path, resume: bool) -> None:
+    """Raise `RunFolderError` if the folder holds a run and should not, or holds none and should."""
+    if run_dir.exists() and not run_dir.is_dir():
+        raise RunFolderError(f"{run_dir}: must be a folder, got a file")
+    holds_run = (run_dir / CONFIG_FILE).exists()
+    if resume and not holds_run:
+        raise RunFolderError(f"resume: {run_dir} holds no run (it has no {CONFIG_FILE})")
+    if holds_run and not resume:
+        raise RunFolderError(
+            f"{run_dir}: already holds a run, which is never overwritten; "
+            f"continue it with resume={run_dir}, or choose another folder"
+        )
+
+
+def discard_if_empty(run_dir: Path) -> None:
+    """Remove a folder that was made for a run which never started, and emptied parents with it."""
+    for folder in (run_dir, run_dir.parent):
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # it holds something, or is not there
+
+
+def write_config(run_dir: Path, values: dict[str, Any], overrides: list[str]) -> None:
+    """Write what the run is and what the command line changed."""
+    for name, content in ((OVERRIDES_FILE, overrides), (CONFIG_FILE, values)):
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        (run_dir / name).write_text(text, encoding="utf-8")
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """Return the values of the run that a folder holds.
+
+    Raises:
+        RunFolderError: the folder holds no run, or its config.yaml cannot be read.
+    """
+    check_run_folder(run_dir, resume=True)
+    try:
+        values = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RunFolderError(f"{run_dir / CONFIG_FILE}: cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise RunFolderError(f"{run_dir / CONFIG_FILE}: must hold a mapping, got {values!r}")
+    return values

@@ -1,0 +1,62 @@
+"""Where a run's figures go: `metrics.jsonl` always, and a service if the configuration names one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, assert_never
+
+from air.config import NoTrackingConfig, TrackingConfig, WandbConfig
+from air.run_folder import METRICS_FILE
+from air.tracking.console import Progress
+from air.tracking.jsonl import JSONLTracker, read_metrics
+from air.tracking.tracker import NullTracker, Tracker, Trackers
+from air.tracking.values import Box, ConfusionMatrix, Picture, Value
+from air.tracking.wandb_tracker import check_wandb, open_wandb
+
+__all__ = [
+    "Box",
+    "ConfusionMatrix",
+    "JSONLTracker",
+    "NullTracker",
+    "Picture",
+    "Progress",
+    "Tracker",
+    "Trackers",
+    "Value",
+    "build_tracker",
+    "check_tracking",
+    "read_metrics",
+]
+
+
+def check_tracking(config: TrackingConfig) -> None:
+    """Raise `ConfigError` if the service could not start, before anything is written."""
+    if isinstance(config, WandbConfig):
+        check_wandb(config)
+
+
+def build_tracker(
+    config: TrackingConfig,
+    run_dir: Path,
+    resolved_config: dict[str, Any],
+    resume_iteration: int | None,
+) -> Tracker:
+    """Open the trackers of a run.
+
+    Args:
+        config: which service, if any.
+        run_dir: the run's folder.
+        resolved_config: every value of the run.
+        resume_iteration: where a resumed run goes on; None for a new one.
+    """
+    trackers: list[Tracker] = []
+    match config:
+        case WandbConfig():
+            service = open_wandb(config, run_dir, resolved_config)
+            if service is not None:
+                trackers.append(service)
+        case NoTrackingConfig():
+            pass
+        case _:
+            assert_never(config)
+    return Trackers([JSONLTracker(run_dir / METRICS_FILE, resume_iteration), *trackers])

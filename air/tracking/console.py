@@ -1,0 +1,66 @@
+"""Progress on the console: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Shows how far training is, with figures and the time left.
+
+    Args:
+        total: iterations in all.
+        initial: iterations done before.
+    """
+
+    def __init__(self, total: int, initial: int = 0) -> None:
+        self._total = total
+        self._initial = initial
+        self._started = time.perf_counter()
+        self._figures: dict[str, float] = {}
+        self._on_exit = contextlib.ExitStack()
+        self._bar: tqdm[None] | None = None
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            self._bar = self._on_exit.enter_context(
+                tqdm(total=self._total, initial=self._initial, unit="it", dynamic_ncols=True)
+            )
+            self._on_exit.enter_context(logging_redirect_tqdm())  # log lines go above the bar
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._on_exit.close()
+
+    def advance(self, iteration: int) -> None:
+        """Count one more iteration."""
+        if self._bar is not None:
+            self._bar.update(iteration - self._bar.n)
+
+    def show(self, iteration: int, **figures: float) -> None:
+        """Show figures, beside those shown before that are not given again."""
+        self._figures |= figures
+        text = ", ".join(f"{name} {value:.4g}" for name, value in self._figures.items())
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+            return
+        seconds = time.perf_counter() - self._started
+        speed = max(iteration - self._initial, 1) / max(seconds, 1e-9)
+        left = tqdm.format_interval(round((self._total - iteration) / speed))
+        log.info(
+            "iteration %d/%d: %s, %.1f it/s, %s left", iteration, self._total, text, speed, left
+        )

@@ -1,0 +1,76 @@
+"""The interface that the trainer knows, the null tracker, and several trackers as one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from air.tracking.values import Value
+
+log = logging.getLogger(__name__)
+
+
+class Tracker(Protocol):
+    """Where a run's figures go."""
+
+    def log(self, iteration: int, values: Mapping[str, Value]) -> None:
+        """Record values by name, such as "val/count_accuracy", at an iteration."""
+        ...
+
+    def summarize(self, values: Mapping[str, float | int | str]) -> None:
+        """Record what the run comes down to."""
+        ...
+
+    def finish(self, exit_code: int) -> None:
+        """Close; 0 means that the run did what it set out to do."""
+        ...
+
+
+class NullTracker:
+    """Records nothing."""
+
+    def log(self, iteration: int, values: Mapping[str, Value]) -> None:
+        """Do nothing."""
+
+    def summarize(self, values: Mapping[str, float | int | str]) -> None:
+        """Do nothing."""
+
+    def finish(self, exit_code: int) -> None:
+        """Do nothing."""
+
+
+class Trackers:
+    """Several trackers as one. One that fails is left out from then on: training matters more.
+
+    Args:
+        trackers: where to record.
+    """
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = list(trackers)
+
+    def log(self, iteration: int, values: Mapping[str, Value]) -> None:
+        """Record in every tracker."""
+        self._each(lambda tracker: tracker.log(iteration, values))
+
+    def summarize(self, values: Mapping[str, float | int | str]) -> None:
+        """Record in every tracker."""
+        self._each(lambda tracker: tracker.summarize(values))
+
+    def finish(self, exit_code: int) -> None:
+        """Close every tracker."""
+        self._each(lambda tracker: tracker.finish(exit_code))
+
+    def _each(self, call: Callable[[Tracker], None]) -> None:
+        for tracker in list(self._trackers):
+            try:
+                call(tracker)
+            except Exception as error:  # whatever a service may raise
+                self._trackers.remove(tracker)
+                log.warning(
+                    "%s failed and is left out from now on: %s: %s",
+                    type(tracker).__name__,
+                    type(error).__name__,
+                    error,
+                )

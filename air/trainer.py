@@ -1,0 +1,256 @@
+"""The training loop: batches, gradients, Adam; looking and saving at intervals."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from air.baselines import moving_averages
+from air.batches import BatchOrder
+from air.checkpoint import Checkpoint, load_weights, save_checkpoint
+from air.config import Config, config_values
+from air.data import Data
+from air.errors import NonFiniteLossError
+from air.evaluation import Evaluation, evaluate
+from air.images import to_unit
+from air.inference import Estimator
+from air.inference.estimator import PARTS, elbo_of
+from air.interruption import Interruption
+from air.model import AIR
+from air.optim import build_optimizer, build_scheduler
+from air.pictures import tracked_reconstructions
+from air.prior import PresenceSchedule
+from air.tracking import Progress, Tracker, Value
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended: after how many iterations, and what the last evaluation said."""
+
+    iteration: int
+    evaluation: Evaluation | None  # None: interrupted
+
+
+class Trainer:
+    """Trains a model, and holds what a checkpoint must.
+
+    Args:
+        config: the run.
+        model: on its device.
+        estimator: of the ELBO and its gradient.
+        presence_schedule: iteration -> presence prior.
+        data: images to train on, and held-out ones.
+        run_dir: where checkpoints go.
+        tracker: where metrics go.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        model: AIR,
+        estimator: Estimator,
+        presence_schedule: PresenceSchedule,
+        data: Data,
+        run_dir: Path,
+        tracker: Tracker,
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.estimator = estimator
+        self.presence_schedule = presence_schedule
+        self.data = data
+        self.run_dir = run_dir
+        self.tracker = tracker
+        self.device = model.z_where_prior_mean.device
+        self.iteration = 0
+        self.optimizer = build_optimizer(config.optim, model)
+        self.scheduler = build_scheduler(config.optim, self.optimizer, config.train.num_iterations)
+        self.order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
+        self._parameters = list(model.parameters())
+        self._saved_at: int | None = None
+
+    def fit(self, interruption: Interruption) -> Outcome:
+        """Train from the present iteration to the last, or until a signal comes.
+
+        Raises:
+            NonFiniteLossError: a term of the loss is not finite; the last checkpoint stays.
+        """
+        train = self.config.train
+        totals = _Totals()
+        with Progress(train.num_iterations, self.iteration) as progress:
+            while self.iteration < train.num_iterations:
+                self._step()
+                totals.add(self.estimator.parts)
+                progress.advance(self.iteration)
+                if interruption.signal is not None:
+                    self.save()
+                    return Outcome(self.iteration, None)
+                last = self.iteration == train.num_iterations
+                if self.iteration % train.log_every == 0 or last:
+                    figures = totals.take(train.batch_size)
+                    self.tracker.log(self.iteration, {**figures, **self._settings()})
+                    progress.show(self.iteration, loss=figures["train/loss"])
+                if self.iteration % train.save_every == 0 or last:
+                    self.save()
+                if self.iteration % train.eval_every == 0 and not last:
+                    evaluation = self.look(self.data.test.subset(slice(train.eval_size)))
+                    progress.show(self.iteration, **_shown(evaluation))
+                    totals.restart_clock()
+        return Outcome(self.iteration, self.look(self.data.test))
+
+    def look(self, scenes: Any) -> Evaluation:
+        """Evaluate on held-out scenes and log what was found."""
+        evaluation = evaluate(self.model, scenes, self.presence_schedule(self.iteration))
+        values: dict[str, Any] = {f"val/{k}": v for k, v in evaluation.elbo_parts.items()}
+        if evaluation.count_accuracy is not None and evaluation.confusion is not None:
+            values["val/count_accuracy"] = evaluation.count_accuracy
+            values["val/confusion"] = evaluation.confusion
+        num_pictures = min(self.config.train.num_pictures, len(scenes))
+        if num_pictures:
+            values["val/reconstructions"] = tracked_reconstructions(
+                self.model, scenes.images[:num_pictures]
+            )
+        self.tracker.log(self.iteration, values)
+        return evaluation
+
+    def save(self) -> None:
+        """Write a checkpoint of this iteration, unless there is one or its weights are not finite.
+
+        Raises:
+            NonFiniteLossError: a parameter is not finite.
+        """
+        if self._saved_at == self.iteration:
+            return
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise NonFiniteLossError(
+                    f"iteration {self.iteration}: parameter {name} is not finite; "
+                    f"the last good checkpoint in {self.run_dir} is kept"
+                )
+        random_states = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random_states["cuda"] = torch.cuda.get_rng_state(self.device)
+        save_checkpoint(
+            self.run_dir,
+            Checkpoint(
+                config=config_values(self.config),
+                model_arguments=self.model.arguments,
+                iteration=self.iteration,
+                model=self.model.state_dict(),
+                optimizer=self.optimizer.state_dict(),
+                scheduler=self.scheduler.state_dict(),
+                random_states=random_states,
+                moving_averages=moving_averages(pyro.get_param_store().items()),
+            ),
+        )
+        self._saved_at = self.iteration
+
+    def restore(self, checkpoint: Checkpoint, source: Path) -> None:
+        """Go on from a checkpoint exactly where it was written.
+
+        Args:
+            checkpoint: of a run with the same model and optimiser.
+            source: where it came from, for messages.
+
+        Raises:
+            CheckpointError: it belongs to another architecture.
+        """
+        load_weights(self.model, checkpoint, source)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.scheduler.load_state_dict(checkpoint.scheduler)
+        for name, value in checkpoint.moving_averages.items():
+            pyro.get_param_store()[name] = value.to(self.device)
+        torch.set_rng_state(checkpoint.random_states["cpu"])
+        if self.device.type == "cuda" and "cuda" in checkpoint.random_states:
+            torch.cuda.set_rng_state(checkpoint.random_states["cuda"], self.device)
+        self.iteration = self._saved_at = checkpoint.iteration
+
+    def _step(self) -> None:
+        images = self.data.train.images[self.order.indices(self.iteration)]
+        batch = to_unit(images, self.device)  # (batch_size, x_size, x_size)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.estimator.loss_and_grads(
+            self.model.model,
+            self.model.guide,
+            batch,
+            z_pres_prior_p=self.presence_schedule(self.iteration),
+        )
+        if not math.isfinite(loss):
+            self._report_non_finite(loss)
+        if self.config.optim.clip_norm is not None:
+            # Losses are sums over the batch, as Pyro's are; the setting is per image.
+            limit = self.config.optim.clip_norm * self.config.train.batch_size
+            torch.nn.utils.clip_grad_norm_(self._parameters, limit)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.iteration += 1
+
+    def _report_non_finite(self, loss: float) -> None:
+        terms = [name for name in PARTS if not self.estimator.parts[name].isfinite()]
+        raise NonFiniteLossError(
+            f"iteration {self.iteration}: the loss is {loss}; not finite: "
+            f"{', '.join(terms) or 'the sum alone'}; the last good checkpoint in "
+            f"{self.run_dir} is kept; a lower optim.lr or optim.clip_norm may help"
+        )
+
+    def _settings(self) -> dict[str, Value]:
+        """Return what the run is doing now: learning rates and the presence prior."""
+        prior = self.presence_schedule(self.iteration)
+        rates = self.scheduler.get_last_lr()
+        names = ("optim/lr", "optim/baseline_lr")
+        return {
+            **dict(zip(names, rates, strict=False)),
+            **{f"prior/p_{t}": float(prior(t)) for t in range(self.model.num_steps)},
+        }
+
+
+class _Totals:
+    """Sums of the objective's parts since they were last taken, and how fast they came."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Tensor] = {}
+        self._iterations = 0
+        self._seconds = 0.0
+        self._since = time.perf_counter()
+
+    def add(self, parts: dict[str, Tensor]) -> None:
+        for name, value in parts.items():
+            self._parts[name] = self._parts.get(name, 0.0) + value
+        self._iterations += 1
+
+    def restart_clock(self) -> None:
+        """Leave out the time since the last take: it was not spent on training."""
+        self._since = time.perf_counter()
+
+    def take(self, batch_size: int) -> dict[str, float]:
+        """Return means per image, in nats, and steps per second; start again."""
+        images = self._iterations * batch_size
+        elbo = elbo_of(self._parts).item() / images
+        now = time.perf_counter()
+        figures = {
+            "train/loss": -elbo,
+            "train/elbo": elbo,
+            **{f"train/{name}": value.item() / images for name, value in self._parts.items()},
+            "time/steps_per_second": self._iterations / max(now - self._since, 1e-9),
+        }
+        self.__init__()  # type: ignore[misc]
+        return figures
+
+
+def _shown(evaluation: Evaluation) -> dict[str, float]:
+    figures = {"val_elbo": evaluation.elbo_parts["elbo"]}
+    if evaluation.count_accuracy is not None:
+        figures["count_accuracy"] = evaluation.count_accuracy
+    return figures
+
+

@@ -1,0 +1,36 @@
+"""Train AIR on a configuration from `conf/`; see `python scripts/train.py --help`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from air.config import parse_config
+from air.config.command import (
+    hydra_overrides,
+    hydra_run_dir,
+    plain_values,
+    resumed_values,
+    run_command,
+)
+from air.run_folder import discard_if_empty, read_config
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def main(composed: DictConfig) -> float:
+    """Check the configuration, then train; the metric is what Hydra's sweepers optimise."""
+    run_dir, overrides = hydra_run_dir(), hydra_overrides()
+    try:
+        values = plain_values(composed)
+        if composed.resume is not None:
+            saved = {**read_config(run_dir), "resume": str(composed.resume)}
+            values = resumed_values(saved, overrides)
+        config = parse_config(values)
+
+        from air.run import train  # imports torch: only once the configuration is known to be good
+
+        return train(config, run_dir, overrides)
+    finally:
+        discard_if_empty(run_dir)
+
+
+if __name__ == "__main__":
+    run_command(main)
