@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from air.baselines import NeuralBaseline, moving_average_entry, neural_baseline_entry
 from air.geometry import image_to_window, window_to_image
+from air.likelihood import PixelNormal
 from air.networks import LSTM, Decoder, Embed, Encoder, Predict, non_linearity_layer
 from air.posterior import Posterior, infer
 
@@ -32,12 +33,12 @@ def default_z_pres_prior_p(t: int) -> float:
     return 0.5
 
 
-class ModelState(NamedTuple):
-    """What one step of the generative model hands to the next."""
+class ObjectLatents(NamedTuple):
+    """What one step of the generative model draws, and hands to the next."""
 
-    canvas: Tensor  # (N, x_size, x_size), the sum of the objects so far
     z_pres: Tensor  # (N, 1)
-    z_where: Tensor | None  # (N, 3)
+    z_where: Tensor  # (N, 3)
+    z_what: Tensor  # (N, z_what_size)
 
 
 class GuideState(NamedTuple):
@@ -195,9 +196,7 @@ class AIR(nn.Module):
                 batch.shape[0], z_pres_prior_p=z_pres_prior_p, num_steps=num_steps
             )
             pyro.sample(
-                "obs",
-                dist.Normal(canvas.flatten(-2), self.likelihood_sd).to_event(1),
-                obs=batch.flatten(-2),
+                "obs", PixelNormal(canvas.flatten(-2), self.likelihood_sd), obs=batch.flatten(-2)
             )
 
     def prior(
@@ -218,27 +217,25 @@ class AIR(nn.Module):
             `((z_where, z_pres), images)`: a tensor (n, 3) and one (n, 1) for each step, and images
             (n, x_size, x_size).
         """
-        like = self.z_where_prior_mean
-        state = ModelState(
-            canvas=like.new_zeros(n, self.x_size, self.x_size),
-            z_pres=like.new_ones(n, 1),
-            z_where=None,
-        )
-        z_where, z_pres = [], []
+        objects: list[ObjectLatents] = []
+        z_pres = self.z_where_prior_mean.new_ones(n, 1)
         for t in range(self.num_steps if num_steps is None else num_steps):
-            state = self.prior_step(t, state, z_pres_prior_p)
-            z_where.append(state.z_where)
-            z_pres.append(state.z_pres)
-        return (z_where, z_pres), state.canvas
+            objects.append(self.prior_step(t, z_pres, z_pres_prior_p))
+            z_pres = objects[-1].z_pres
+        z_pres_steps, z_where, z_what = (list(latent) for latent in zip(*objects, strict=True))
+        canvas = self.render(
+            torch.cat(z_pres_steps, -1), torch.stack(z_where, -2), torch.stack(z_what, -2)
+        )
+        return (z_where, z_pres_steps), canvas
 
     def prior_step(
-        self, t: int, previous: ModelState, z_pres_prior_p: PresencePrior
-    ) -> ModelState:
-        """Draw the t-th object and add it to the canvas."""
-        n = previous.canvas.shape[-3]
+        self, t: int, previous_z_pres: Tensor, z_pres_prior_p: PresencePrior
+    ) -> ObjectLatents:
+        """Draw the t-th object: is it there, where, and what is it?"""
+        n = previous_z_pres.shape[-2]
 
         z_pres = pyro.sample(
-            f"z_pres_{t}", _presence(_logit(z_pres_prior_p(t)), previous.z_pres)
+            f"z_pres_{t}", _presence(_logit(z_pres_prior_p(t)), previous_z_pres)
         )  # (n, 1)
 
         # Objects after the last present one are drawn like the others, because a batch has one
@@ -258,13 +255,26 @@ class AIR(nn.Module):
         z_what = pyro.sample(
             f"z_what_{t}", dist.Normal(zeros, zeros + 1).mask(mask).to_event(1)
         )  # (n, z_what_size)
+        return ObjectLatents(z_pres, z_where, z_what)
 
-        window = self.decode(z_what).unflatten(-1, (self.window_size, self.window_size))
-        # No occlusion: overlapping objects add up, beyond 1 if they must.
-        canvas = previous.canvas + z_pres.unsqueeze(-1) * window_to_image(
-            z_where, window, self.x_size
-        )
-        return ModelState(canvas, z_pres, z_where)
+    def render(self, z_pres: Tensor, z_where: Tensor, z_what: Tensor) -> Tensor:
+        """Add up the objects that are present.
+
+        There is no occlusion: overlapping objects add up, beyond 1 if they must. The steps do not
+        depend on one another here, so one pass decodes and places the objects of all of them.
+
+        Args:
+            z_pres: (..., n, num_steps), 0 or 1; further leading dimensions render the same objects
+                with other choices among them.
+            z_where: (n, num_steps, 3).
+            z_what: (n, num_steps, z_what_size).
+
+        Returns:
+            (..., n, x_size, x_size) canvases.
+        """
+        windows = self.decode(z_what).unflatten(-1, (self.window_size, self.window_size))
+        objects = window_to_image(z_where, windows, self.x_size)  # (n, num_steps, x_size, x_size)
+        return torch.einsum("...nt,ntij->...nij", z_pres, objects)
 
     # --- the guide ------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.nn import functional as F
 
-from air.geometry import window_boxes, window_to_image
+from air.geometry import window_boxes
 from air.images import checked_images, to_unit
 
 if TYPE_CHECKING:
@@ -126,8 +126,6 @@ def _infer_chunk(model: AIR, images: Tensor, num_steps: int, sample: bool) -> Po
 
     z_where, z_what = stacked("z_where"), stacked("z_what")
     z_pres = (torch.arange(num_steps, device=count.device) < count.unsqueeze(-1)).to(batch.dtype)
-    windows = model.decode(z_what).unflatten(-1, (model.window_size, model.window_size))
-    objects = window_to_image(z_where, windows, model.x_size)  # (n, T, x_size, x_size)
     return Posterior(
         count=count,
         count_probs=count_probs,
@@ -135,6 +133,6 @@ def _infer_chunk(model: AIR, images: Tensor, num_steps: int, sample: bool) -> Po
         z_where=z_where,
         z_what=z_what,
         boxes=window_boxes(z_where, model.x_size),
-        reconstruction=torch.einsum("nt,ntij->nij", z_pres, objects),
+        reconstruction=model.render(z_pres, z_where, z_what),
     )
 

@@ -30,7 +30,7 @@ __all__ = [
 
 
 def check_tracking(config: TrackingConfig) -> None:
-    """Raise `ConfigError` if the service could not start, before anything is written."""
+    """Raise `ConfigError` where `build_tracker` would, before anything is written."""
     if isinstance(config, WandbConfig):
         check_wandb(config)
 
@@ -48,6 +48,9 @@ def build_tracker(
         run_dir: the run's folder.
         resolved_config: every value of the run.
         resume_iteration: where a resumed run goes on; None for a new one.
+
+    Raises:
+        ConfigError: the service does not accept the configuration, or W&B online has no API key.
     """
     trackers: list[Tracker] = []
     match config:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,20 @@ class JSONLTracker:
     """Appends a line for each call of `log`; pictures are left out.
 
     Args:
-        path: the file.
-        keep_until: on resuming, the iteration to go on from: later lines, and a last line that a
-            crash tore, are removed. None for a new run.
+        path: the file. A last line that a crash tore is removed.
+        keep_until: on resuming, the iteration to go on from: later lines are removed too, because
+            they will be written again. None keeps them all.
     """
 
     def __init__(self, path: Path, keep_until: int | None = None) -> None:
-        if keep_until is not None and path.exists():
-            _cut(path, keep_until)
+        if path.exists():
+            _cut(path, math.inf if keep_until is None else keep_until)
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, iteration: int, values: Mapping[str, Value]) -> None:
         """Write one line and flush it."""
-        figures = {name: _plain(value) for name, value in values.items() if _is_figure(value)}
-        line = {"iteration": iteration, "time": time.time(), **figures}
+        line = {"iteration": iteration, "time": time.time()}
+        line |= {name: _plain(v) for name, v in values.items() if not isinstance(v, Sequence)}
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
 
@@ -44,24 +44,24 @@ class JSONLTracker:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a metrics file, without a last one that is being written or was torn."""
+    return [json.loads(line) for line in _whole_lines(path)]
+
+
+def _whole_lines(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return [line for line in lines if line.endswith("\n")]
 
 
-def _cut(path: Path, keep_until: int) -> None:
-    kept = [line for line in read_metrics(path) if line["iteration"] <= keep_until]
-    temporary = path.with_suffix(".partial")
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    os.replace(temporary, path)
+def _cut(path: Path, keep_until: float) -> None:
+    kept = [line for line in _whole_lines(path) if json.loads(line)["iteration"] <= keep_until]
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    os.replace(temporary, path)  # a crash leaves the old file or the new one, never a part
 
 
-def _is_figure(value: Value) -> bool:
-    return isinstance(value, (int, float, ConfusionMatrix))
-
-
-def _plain(value: Value) -> Any:
+def _plain(value: float | int | ConfusionMatrix) -> Any:
     if isinstance(value, ConfusionMatrix):
         return value.counts.tolist()
-    if isinstance(value, float) and not math.isfinite(value):
+    if not math.isfinite(value):
         return None  # JSON has no infinity and no nan
     return value

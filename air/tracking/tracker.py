@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -48,7 +49,8 @@ class Trackers:
     """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
-        self._trackers = list(trackers)
+        self._working = list(trackers)
+        self._failed: list[Tracker] = []
 
     def log(self, iteration: int, values: Mapping[str, Value]) -> None:
         """Record in every tracker."""
@@ -59,18 +61,23 @@ class Trackers:
         self._each(lambda tracker: tracker.summarize(values))
 
     def finish(self, exit_code: int) -> None:
-        """Close every tracker."""
+        """Close every tracker, those that failed before too: they may hold files or a connection."""
+        failed_before = list(self._failed)
         self._each(lambda tracker: tracker.finish(exit_code))
+        for tracker in failed_before:
+            with contextlib.suppress(Exception):  # its failure has been reported
+                tracker.finish(exit_code)
 
     def _each(self, call: Callable[[Tracker], None]) -> None:
-        for tracker in list(self._trackers):
+        for tracker in list(self._working):
             try:
                 call(tracker)
-            except Exception as error:  # whatever a service may raise
-                self._trackers.remove(tracker)
+            except Exception as error:  # whatever a service may raise, but no interruption
+                self._working.remove(tracker)
+                self._failed.append(tracker)
                 log.warning(
                     "%s failed and is left out from now on: %s: %s",
                     type(tracker).__name__,
                     type(error).__name__,
-                    error,
+                    " ".join(str(error).split()),
                 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """How many images of each true count (rows) were given each inferred count (columns)."""
+    """How many images of each true count were given each inferred count.
+
+    Attributes:
+        counts: (largest true count + 1, largest inferred count + 1), true counts in rows.
+    """
 
     counts: NDArray[np.int64]
 
@@ -33,12 +36,12 @@ class Picture:
     """An image with windows over it.
 
     Attributes:
-        image: (H, W) grey or (H, W, 3) RGB, uint8.
+        image: (H, W) grey or (H, W, 3) RGB.
         caption: a line below it, or None.
         boxes: windows, in the image's pixels.
     """
 
-    image: NDArray[Any]
+    image: NDArray[np.uint8]
     caption: str | None = None
     boxes: tuple[Box, ...] = ()
 

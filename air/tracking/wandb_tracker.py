@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _ID_FILE = "wandb_run_id"
 _MODES = ("online", "offline", "disabled")
+_INIT_TIMEOUT = 30.0  # seconds until a server that does not answer counts as unreachable
+_FINISH_TIMEOUT = 300.0  # seconds to send what is left at the end of a run
 
 
 def resolve_mode(
@@ -33,7 +36,7 @@ def resolve_mode(
         online, offline or disabled.
 
     Raises:
-        ConfigError: online is asked for, and there is no key.
+        ConfigError: online is asked for and there is no key, or `WANDB_MODE` is unknown.
     """
     source, mode = "tracking.mode", configured
     if mode == "auto":
@@ -51,16 +54,24 @@ def resolve_mode(
 
 
 def key_is_configured() -> bool:
-    """Say whether W&B would find an API key without asking: environment, settings or netrc."""
-    import wandb
-    from wandb.sdk.lib import wbauth  # wandb.login and wandb.Api would ask at a terminal
+    """Say whether W&B would find an API key without asking: environment, settings or netrc.
 
-    settings = wandb.setup().settings
-    return bool(
-        settings.api_key
-        or settings.identity_token_file
-        or wbauth.read_netrc_auth(host=settings.base_url)
-    )
+    Raises:
+        ConfigError: a key is there but malformed, or W&B cannot read its own settings.
+    """
+    import wandb
+
+    # Not `wandb.login(prompt=False)`: with a key but no network, it waits for the server.
+    from wandb.sdk.lib import wbauth
+
+    try:
+        settings = wandb.setup(settings=wandb.Settings(silent=True)).settings
+        found = wbauth.authenticate_session(
+            host=settings.base_url, source="AIR", prompt=False, update_session=False
+        )
+    except (wandb.Error, ValueError) as error:
+        raise ConfigError(f"tracking.mode: W&B cannot log in: {_one_line(error)}") from None
+    return found is not None
 
 
 class WandbTracker:
@@ -68,7 +79,7 @@ class WandbTracker:
 
     Args:
         config: project, name, group and so on.
-        mode: online or offline.
+        mode: online or offline. Online without an answer from the server becomes offline.
         run_dir: the run's folder; W&B's files go below it, and so does the run's id, so that a
             resumed run goes on under the same id.
         resolved_config: every value of the run.
@@ -80,54 +91,60 @@ class WandbTracker:
         import wandb
 
         self._wandb = wandb
-        arguments: dict[str, Any] = {
-            "project": config.project,
-            "entity": config.entity,
-            "name": config.run_name,
-            "group": config.group,
-            "job_type": config.job_type,
-            "tags": config.tags,
-            "notes": config.notes,
-            "dir": str(run_dir),
-            "config": resolved_config,
-            "id": _run_id(run_dir),
-            "resume": "allow" if mode == "online" else None,
+        settings: dict[str, Any] = {
+            **_described(config),
+            "root_dir": str(run_dir),
+            "run_id": _run_id(run_dir),
+            "resume": "allow",  # offline too: it tells `wandb sync` to append, not to overwrite
             "reinit": "finish_previous",  # the jobs of a sweep follow one another in one process
+            "silent": True,  # what a user needs to know is one line, below
+            "console": "off",
+            "disable_code": True,
+            "init_timeout": _INIT_TIMEOUT,
+            "finish_timeout": _FINISH_TIMEOUT,
+            "finish_timeout_raises": True,
         }
         try:
-            self._run = self._start(mode, arguments)
+            self._run = self._start(mode, settings, resolved_config)
         except wandb.Error as error:
             if mode != "online":
                 raise
-            log.warning("W&B cannot be reached (%s); this run is kept offline", error)
-            self._run = self._start("offline", {**arguments, "resume": None})
+            log.warning("W&B cannot be reached; this run is kept offline: %s", _one_line(error))
+            wandb.teardown()  # else W&B's service process believes that the id is in use
+            self._run = self._start("offline", settings, resolved_config)
+        self._sync_command = f"wandb sync {shlex.quote(str(Path(self._run.dir).parent))}"
+        if self._run.offline:
+            log.info("W&B offline; send the run with: %s", self._sync_command)
+        else:
+            log.info("W&B online: %s", self._run.url)
         self._run.define_metric("iteration")
         self._run.define_metric("*", step_metric="iteration")
 
     def log(self, iteration: int, values: Mapping[str, Value]) -> None:
         """Record numbers as scalars, a confusion matrix as a table, pictures with their windows."""
-        converted = {name: self._convert(value) for name, value in values.items()}
-        self._run.log({"iteration": iteration, **converted})
+        self._run.log(
+            {"iteration": iteration} | {name: self._convert(v) for name, v in values.items()}
+        )
 
     def summarize(self, values: Mapping[str, float | int | str]) -> None:
         """Set the run's summary, by which W&B ranks runs."""
         self._run.summary.update(dict(values))
 
     def finish(self, exit_code: int) -> None:
-        """Close the run and, online, wait until all is sent."""
-        self._run.finish(exit_code=exit_code)
+        """Close the run and, online, wait a while for all to be sent."""
+        try:
+            self._run.finish(exit_code=exit_code)
+        except TimeoutError:
+            log.warning(
+                "W&B: not everything was sent in %.0f s; send the rest with: %s --include-online",
+                _FINISH_TIMEOUT,
+                self._sync_command,
+            )
 
-    def _start(self, mode: str, arguments: dict[str, Any]) -> Any:
-        settings = self._wandb.Settings(
-            silent=True,  # what a user needs to know is one line, below
-            console="off",
-            disable_code=True,
-            init_timeout=30,  # seconds, before an unreachable server counts as one
+    def _start(self, mode: str, settings: dict[str, Any], resolved_config: dict[str, Any]) -> Any:
+        return self._wandb.init(
+            settings=self._wandb.Settings(mode=mode, **settings), config=resolved_config
         )
-        run = self._wandb.init(mode=mode, settings=settings, **arguments)
-        where = run.url if mode == "online" else f"offline; send it with: wandb sync {_folder(run)}"
-        log.info("W&B run %s: %s", run.id, where)
-        return run
 
     def _convert(self, value: Value) -> Any:
         if isinstance(value, ConfusionMatrix):
@@ -144,7 +161,7 @@ class WandbTracker:
                 {
                     "position": {"minX": b.x0, "minY": b.y0, "maxX": b.x1, "maxY": b.y1},
                     "domain": "pixel",
-                    "class_id": b.step,
+                    "class_id": b.step,  # classes have colours and switches in the dashboard
                 }
                 for b in picture.boxes
             ],
@@ -157,16 +174,42 @@ class WandbTracker:
 def open_wandb(
     config: WandbConfig, run_dir: Path, resolved_config: dict[str, Any]
 ) -> WandbTracker | None:
-    """Start a W&B run in the mode that configuration and environment come to; None if disabled."""
-    if config.mode == "disabled":
-        return None
-    mode = resolve_mode(config.mode, os.environ, key_is_configured)
+    """Start a W&B run in the mode that configuration and environment come to; None if disabled.
+
+    Raises:
+        ConfigError: as `check_wandb`.
+    """
+    mode = check_wandb(config)
     return None if mode == "disabled" else WandbTracker(config, mode, run_dir, resolved_config)
 
 
-def check_wandb(config: WandbConfig) -> None:
-    """Raise `ConfigError` if the run could not start, before anything is written."""
-    resolve_mode(config.mode, os.environ, key_is_configured)
+def check_wandb(config: WandbConfig) -> str:
+    """Return the mode that a run would have, without starting one or writing anything.
+
+    Raises:
+        ConfigError: online without an API key, or a name or a tag that W&B does not accept.
+    """
+    mode = resolve_mode(config.mode, os.environ, key_is_configured)
+    if mode != "disabled":
+        import wandb
+
+        try:
+            wandb.Settings(**_described(config))
+        except (wandb.Error, ValueError) as error:
+            raise ConfigError(f"tracking: W&B does not accept it: {_one_line(error)}") from None
+    return mode
+
+
+def _described(config: WandbConfig) -> dict[str, Any]:
+    return {
+        "project": config.project,
+        "entity": config.entity,
+        "run_name": config.run_name,
+        "run_group": config.group,
+        "run_job_type": config.job_type,
+        "run_tags": tuple(config.tags),
+        "run_notes": config.notes,
+    }
 
 
 def _run_id(run_dir: Path) -> str:
@@ -176,5 +219,5 @@ def _run_id(run_dir: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def _folder(run: Any) -> Path:
-    return Path(run.dir).parent
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
