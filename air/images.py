@@ -27,12 +27,12 @@ def checked_images(images: Any, x_size: int) -> Tensor:
         x_size: the width and height that they must have, in pixels.
 
     Raises:
-        ValueError: another shape or type; floats that are not finite or not in [0, 1].
+        ValueError: none, or of another shape or type; floats that are not finite or not in [0, 1].
     """
     images = torch.as_tensor(images)
-    if images.ndim != 3 or images.shape[1:] != (x_size, x_size):
+    if images.ndim != 3 or images.shape[1:] != (x_size, x_size) or len(images) == 0:
         raise ValueError(
-            f"images must have the shape (N, {x_size}, {x_size}), got {tuple(images.shape)}"
+            f"images must have the shape (N, {x_size}, {x_size}), N at least 1, got {tuple(images.shape)}"
         )
     if images.dtype == torch.uint8:
         return images

@@ -72,17 +72,14 @@ def infer(
         A `Posterior`, on the model's device.
 
     Raises:
-        ValueError: the images have another shape or type, floats are not finite or not in [0, 1],
-            or `num_steps` is below 1.
+        ValueError: there are no images, or they have another shape or type; floats are not finite
+            or not in [0, 1]; `num_steps` is below 1.
     """
     num_steps = model.num_steps if num_steps is None else num_steps
     if num_steps < 1:
         raise ValueError(f"num_steps must be 1 or more, got {num_steps}")
     images = checked_images(images, model.x_size)
-    parts = [
-        _infer_chunk(model, chunk, num_steps, sample)
-        for chunk in images.split(_CHUNK)
-    ] or [_infer_chunk(model, images, num_steps, sample)]
+    parts = [_infer_chunk(model, chunk, num_steps, sample) for chunk in images.split(_CHUNK)]
     return Posterior(
         **{
             name: torch.cat([getattr(part, name) for part in parts])

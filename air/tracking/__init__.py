@@ -1,9 +1,11 @@
-"""Where a run's figures go: `metrics.jsonl` always, and a service if the configuration names one."""
+"""Where a run's figures go: `metrics.jsonl` always, and the service that is configured, if any."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
+
+from typing_extensions import assert_never
 
 from air.config import NoTrackingConfig, TrackingConfig, WandbConfig
 from air.run_folder import METRICS_FILE

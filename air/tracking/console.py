@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from types import TracebackType
+from typing import NoReturn
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -28,13 +29,14 @@ class Progress:
         self._started = time.perf_counter()
         self._figures: dict[str, float] = {}
         self._on_exit = contextlib.ExitStack()
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
-            self._bar = self._on_exit.enter_context(
-                tqdm(total=self._total, initial=self._initial, unit="it", dynamic_ncols=True)
+            bar: tqdm[NoReturn] = tqdm(
+                total=self._total, initial=self._initial, unit="it", dynamic_ncols=True
             )
+            self._bar = self._on_exit.enter_context(bar)
             self._on_exit.enter_context(logging_redirect_tqdm())  # log lines go above the bar
         return self
 

@@ -61,7 +61,7 @@ class Trackers:
         self._each(lambda tracker: tracker.summarize(values))
 
     def finish(self, exit_code: int) -> None:
-        """Close every tracker, those that failed before too: they may hold files or a connection."""
+        """Close every tracker, also those that failed: they may hold files or a connection."""
         failed_before = list(self._failed)
         self._each(lambda tracker: tracker.finish(exit_code))
         for tracker in failed_before:

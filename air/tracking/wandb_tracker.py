@@ -8,7 +8,7 @@ import secrets
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from air.config import WandbConfig
 from air.errors import ConfigError
@@ -16,15 +16,17 @@ from air.tracking.values import ConfusionMatrix, Picture, Value
 
 log = logging.getLogger(__name__)
 
+Mode = Literal["online", "offline", "disabled"]
+
 _ID_FILE = "wandb_run_id"
-_MODES = ("online", "offline", "disabled")
+_MODES: tuple[Mode, ...] = ("online", "offline", "disabled")
 _INIT_TIMEOUT = 30.0  # seconds until a server that does not answer counts as unreachable
 _FINISH_TIMEOUT = 300.0  # seconds to send what is left at the end of a run
 
 
 def resolve_mode(
     configured: str, environment: Mapping[str, str], key_is_configured: Callable[[], bool]
-) -> str:
+) -> Mode:
     """Say what `tracking.mode` comes to; nothing here ever asks at a prompt.
 
     Args:
@@ -43,14 +45,15 @@ def resolve_mode(
         source, mode = "WANDB_MODE", environment.get("WANDB_MODE") or "auto"
     if mode == "auto":
         return "online" if key_is_configured() else "offline"
-    if mode not in _MODES:
+    known = next((each for each in _MODES if each == mode), None)
+    if known is None:
         raise ConfigError(f"{source}: must be one of {', '.join(_MODES)}, got {mode!r}")
-    if mode == "online" and not key_is_configured():
+    if known == "online" and not key_is_configured():
         raise ConfigError(
             f"{source}: online needs an API key, and none is configured; run `wandb login`, "
             "set WANDB_API_KEY, or use tracking.mode=offline"
         )
-    return mode
+    return known
 
 
 def key_is_configured() -> bool:
@@ -86,7 +89,7 @@ class WandbTracker:
     """
 
     def __init__(
-        self, config: WandbConfig, mode: str, run_dir: Path, resolved_config: dict[str, Any]
+        self, config: WandbConfig, mode: Mode, run_dir: Path, resolved_config: dict[str, Any]
     ) -> None:
         import wandb
 
@@ -111,6 +114,7 @@ class WandbTracker:
                 raise
             log.warning("W&B cannot be reached; this run is kept offline: %s", _one_line(error))
             wandb.teardown()  # else W&B's service process believes that the id is in use
+            wandb.setup(settings=wandb.Settings(silent=True))  # for the runs after this one
             self._run = self._start("offline", settings, resolved_config)
         self._sync_command = f"wandb sync {shlex.quote(str(Path(self._run.dir).parent))}"
         if self._run.offline:
@@ -141,14 +145,14 @@ class WandbTracker:
                 self._sync_command,
             )
 
-    def _start(self, mode: str, settings: dict[str, Any], resolved_config: dict[str, Any]) -> Any:
+    def _start(self, mode: Mode, settings: dict[str, Any], resolved_config: dict[str, Any]) -> Any:
         return self._wandb.init(
             settings=self._wandb.Settings(mode=mode, **settings), config=resolved_config
         )
 
     def _convert(self, value: Value) -> Any:
         if isinstance(value, ConfusionMatrix):
-            columns = ["true \\ inferred", *map(str, range(value.counts.shape[1]))]
+            columns: list[str | int] = ["true \\ inferred", *map(str, range(value.counts.shape[1]))]
             rows = [[str(true), *row] for true, row in enumerate(value.counts.tolist())]
             return self._wandb.Table(columns=columns, data=rows)
         if isinstance(value, Sequence):
@@ -183,7 +187,7 @@ def open_wandb(
     return None if mode == "disabled" else WandbTracker(config, mode, run_dir, resolved_config)
 
 
-def check_wandb(config: WandbConfig) -> str:
+def check_wandb(config: WandbConfig) -> Mode:
     """Return the mode that a run would have, without starting one or writing anything.
 
     Raises:
@@ -201,7 +205,7 @@ def check_wandb(config: WandbConfig) -> str:
 
 
 def _described(config: WandbConfig) -> dict[str, Any]:
-    return {
+    described = {
         "project": config.project,
         "entity": config.entity,
         "run_name": config.run_name,
@@ -210,6 +214,8 @@ def _described(config: WandbConfig) -> dict[str, Any]:
         "run_tags": tuple(config.tags),
         "run_notes": config.notes,
     }
+    # What is not given stays open to the environment, such as WANDB_ENTITY.
+    return {name: value for name, value in described.items() if value}
 
 
 def _run_id(run_dir: Path) -> str:

@@ -1,0 +1,61 @@
+"""What every test has: a clean parameter store, validation, its own seed, no W&B account."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyro
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parent.parent
+
+torch.set_num_threads(1)  # small tensors, and other processes beside the tests
+
+
+@pytest.fixture(autouse=True)
+def _fresh_pyro():
+    pyro.clear_param_store()
+    pyro.set_rng_seed(0)
+    with pyro.validation_enabled():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_account(monkeypatch, tmp_path_factory):
+    """Keep W&B away from the account and the settings of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path_factory.mktemp("home") / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path_factory.mktemp("wandb")))
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """One cache of scenes for all runs of the session."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def train_command(tmp_path, data_root):
+    """Run `scripts/train.py` as a user does, in an empty folder."""
+
+    def run(*overrides, check=True, env=None):
+        result = subprocess.run(
+            [sys.executable, str(REPOSITORY / "scripts" / "train.py"), *overrides],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=240,
+            env={**os.environ, **(env or {})},
+        )
+        if check:
+            assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    run.smoke = ("experiment=smoke", f"data.root={data_root}")
+    return run

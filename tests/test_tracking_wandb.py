@@ -1,0 +1,349 @@
+"""Weights & Biases, offline: what it would be told, and that it never asks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import pty
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import wandb
+
+from air.config import WandbConfig
+from air.errors import ConfigError
+from air.tracking import (
+    Box,
+    ConfusionMatrix,
+    Picture,
+    build_tracker,
+    check_tracking,
+    wandb_tracker,
+)
+from air.tracking.wandb_tracker import key_is_configured, resolve_mode
+from tests.wandb_reader import offline_runs, read_offline_run
+
+KEY = "0123456789" * 4
+UNREACHABLE = "http://127.0.0.1:9"  # the port of the discard service, which nobody runs
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch, tmp_path):
+    """W&B reads its environment once a session and keeps files at home: give it new ones."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "home" / ".netrc"))
+    (tmp_path / "home").mkdir()
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+def wandb_config(**changes):
+    values = {
+        "kind": "wandb",
+        "mode": "offline",
+        "project": "air",
+        "entity": None,
+        "run_name": "first",
+        "group": "a sweep",
+        "job_type": "train",
+        "tags": ["quick", "test"],
+        "notes": "a note",
+    }
+    return WandbConfig(**(values | changes))
+
+
+def own_messages(caplog):
+    """What our tracker logs; W&B's own log goes to a file in its folder, but pytest sees it too."""
+    return [r.getMessage() for r in caplog.records if r.name == wandb_tracker.__name__]
+
+
+def new_folder(path):
+    path.mkdir()
+    return path
+
+
+# --- which mode ----------------------------------------------------------------------------------
+
+CONFIGURED = ("auto", "online", "offline", "disabled")
+ENVIRONMENT = (None, "", "online", "offline", "disabled")
+
+
+@pytest.mark.parametrize(
+    ("configured", "environment", "key"),
+    list(itertools.product(CONFIGURED, ENVIRONMENT, (False, True))),
+)
+def test_modes(configured, environment, key):
+    variables = {} if environment is None else {"WANDB_MODE": environment}
+    asked_for = configured if configured != "auto" else environment
+    if asked_for == "online" and not key:
+        source = "tracking.mode" if configured == "online" else "WANDB_MODE"
+        with pytest.raises(ConfigError) as caught:
+            resolve_mode(configured, variables, lambda: key)
+        assert str(caught.value).startswith(f"{source}: online needs an API key")
+        for way_out in ("wandb login", "WANDB_API_KEY", "tracking.mode=offline"):
+            assert way_out in str(caught.value)
+        assert "\n" not in str(caught.value)
+    else:
+        expected = asked_for or ("online" if key else "offline")
+        assert resolve_mode(configured, variables, lambda: key) == expected
+
+
+@pytest.mark.parametrize("configured", ["offline", "disabled"])
+def test_no_key_is_looked_for_where_none_is_needed(configured):
+    def fail():
+        raise AssertionError
+
+    assert resolve_mode(configured, {"WANDB_MODE": "online"}, fail) == configured
+    assert resolve_mode("auto", {"WANDB_MODE": configured}, fail) == configured
+
+
+def test_unknown_mode_in_the_environment():
+    with pytest.raises(ConfigError, match=r"WANDB_MODE: must be one of .*, got 'onlin'"):
+        resolve_mode("auto", {"WANDB_MODE": "onlin"}, lambda: True)
+
+
+# --- where a key is found ------------------------------------------------------------------------
+
+
+def write_netrc(tmp_path, machine):
+    text = f"machine {machine}\n login user\n password {KEY}\n"
+    (tmp_path / "home" / ".netrc").write_text(text)
+
+
+def test_no_key():
+    assert not key_is_configured()
+
+
+def test_key_in_the_environment(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert key_is_configured()
+
+
+def test_key_in_netrc(tmp_path):
+    (tmp_path / "home" / ".netrc").write_text(
+        f"machine api.wandb.ai\n login user\n password {KEY}\n"
+    )
+    assert key_is_configured()
+
+
+def test_key_in_the_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "settings").write_text(f"[default]\napi_key = {KEY}\n")
+    assert key_is_configured()
+
+
+def test_key_for_another_server(tmp_path):
+    (tmp_path / "home" / ".netrc").write_text(
+        f"machine example.org\n login user\n password {KEY}\n"
+    )
+    assert not key_is_configured()
+
+
+def test_malformed_key_is_one_line(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    with pytest.raises(ConfigError, match=r"^tracking\.mode: W&B cannot log in: .*WANDB_API_KEY"):
+        check_tracking(wandb_config(mode="online"))
+
+
+# --- what cannot start ---------------------------------------------------------------------------
+
+
+def test_online_without_a_key_asks_nothing_even_on_a_terminal(tmp_path):
+    program = """
+from air.config import WandbConfig
+from air.errors import ConfigError
+from air.tracking import check_tracking
+try:
+    check_tracking(WandbConfig(kind="wandb", mode="online", project="air", entity=None,
+                   run_name=None, group=None, job_type=None, tags=[], notes=None))
+except ConfigError as error:
+    print(error)
+"""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path
+    )
+    os.close(theirs)
+    assert process.wait(timeout=30) == 0  # at a prompt it would wait for ever
+    shown = os.read(ours, 65536).decode().splitlines()
+    os.close(ours)
+    assert len(shown) == 1
+    assert shown[0].startswith("tracking.mode: online needs an API key")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"project": "a/b"}, "Invalid project name 'a/b'"),
+        ({"tags": ["x" * 65]}, "Tags must be between 1 and 64 characters"),
+    ],
+)
+def test_what_wandb_would_refuse_is_found_before_anything_is_written(tmp_path, change, complaint):
+    folder = new_folder(tmp_path / "run")
+    for attempt in (
+        lambda: check_tracking(wandb_config(**change)),
+        lambda: build_tracker(wandb_config(**change), folder, {}, None),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            attempt()
+        assert complaint in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert not list(folder.iterdir())
+
+
+# --- what a run holds ----------------------------------------------------------------------------
+
+
+def test_two_runs_in_one_process(tmp_path, capfd, caplog):
+    caplog.set_level(logging.INFO)
+    image = np.arange(20 * 40, dtype=np.uint8).reshape(20, 40)
+    boxes = (Box(1.5, 2.0, 8.0, 9.5, step=0), Box(-3.0, 4.0, 25.0, 12.0, step=1))
+    for name, elbo in (("first", -100.0), ("second", -50.0)):
+        resolved = {"seed": 3, "model": {"num_steps": 3}, "name": name, "resume": None}
+        run_dir = new_folder(tmp_path / name)
+        tracker = build_tracker(wandb_config(run_name=name), run_dir, resolved, None)
+        tracker.log(50, {"train/elbo": elbo, "optim/lr": 1e-3})
+        tracker.log(
+            100,
+            {
+                "val/count_accuracy": 0.75,
+                "val/confusion": ConfusionMatrix(np.array([[5, 0, 1], [1, 2, 0]])),
+                "val/reconstructions": [Picture(image, "found 2", boxes), Picture(image)],
+            },
+        )
+        tracker.summarize({"iterations": 100, "best/elbo": elbo})
+        tracker.finish(0 if name == "first" else 1)
+    assert wandb.run is None
+
+    ids = set()
+    for name, elbo in (("first", -100.0), ("second", -50.0)):
+        (folder,) = offline_runs(tmp_path / name)
+        run = read_offline_run(folder)
+        ids.add(run.id)
+        assert (tmp_path / name / "wandb_run_id").read_text().strip() == run.id
+        assert (run.name, run.project, run.group) == (name, "air", "a sweep")
+        assert (run.job_type, run.notes, run.tags) == ("train", "a note", ["quick", "test"])
+        assert run.config == {
+            "seed": 3,
+            "model": {"num_steps": 3},
+            "name": name,
+            "resume": None,
+        }
+        assert run.step_metrics == {"iteration": "", "*": "iteration"}
+        first, second = run.history
+        assert (first["iteration"], first["train/elbo"], first["optim/lr"]) == (50, elbo, 1e-3)
+        assert (second["iteration"], second["val/count_accuracy"]) == (100, 0.75)
+        assert run.summary["best/elbo"] == elbo
+        assert run.summary["iterations"] == 100
+        assert run.exit_code == (0 if name == "first" else 1)
+
+        files = folder / "files"
+        table = json.loads((files / second["val/confusion.path"]).read_text())
+        assert table["columns"] == ["true \\ inferred", "0", "1", "2"]
+        assert table["data"] == [["0", 5, 0, 1], ["1", 1, 2, 0]]
+        assert second["val/reconstructions.captions"] == ["found 2", None]
+        pictures = second["val/reconstructions.filenames"]
+        assert len(pictures) == 2
+        assert all((files / picture).is_file() and picture in run.files for picture in pictures)
+        windows = second["val/reconstructions.all_boxes"][0]["windows"]
+        kept = json.loads((files / windows["path"]).read_text())
+        assert kept["class_labels"] == {"0": "step 0", "1": "step 1"}
+        assert [box["class_id"] for box in kept["box_data"]] == [0, 1]
+        assert {box["domain"] for box in kept["box_data"]} == {"pixel"}
+        assert kept["box_data"][0]["position"] == {
+            "minX": 1.5,
+            "minY": 2.0,
+            "maxX": 8.0,
+            "maxY": 9.5,
+        }
+
+        said = [m for m in own_messages(caplog) if str(folder) in m]
+        assert said == [f"W&B offline; send the run with: wandb sync {folder}"]
+    assert len(ids) == 2
+    assert capfd.readouterr() == ("", "")  # W&B's own messages are off
+
+
+def test_pixels_are_kept(tmp_path):
+    from PIL import Image
+
+    grey = np.array([[0, 1], [1, 0]], np.uint8)  # must not be taken for a picture in [0, 1]
+    colour = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    folder = new_folder(tmp_path / "run")
+    tracker = build_tracker(wandb_config(), folder, {}, None)
+    tracker.log(1, {"val/reconstructions": [Picture(grey)], "val/colour": [Picture(colour)]})
+    tracker.finish(0)
+    (kept,) = offline_runs(folder)
+    (item,) = read_offline_run(kept).history
+    for key, image in (("val/reconstructions", grey), ("val/colour", colour)):
+        with Image.open(kept / "files" / item[f"{key}.filenames"][0]) as saved:
+            np.testing.assert_array_equal(np.asarray(saved), image)
+
+
+def test_a_resumed_run_keeps_its_id(tmp_path):
+    folder = new_folder(tmp_path / "run")
+    for iteration in (10, 20):
+        tracker = build_tracker(wandb_config(), folder, {}, iteration - 10)
+        tracker.log(iteration, {"train/loss": 1.0})
+        tracker.finish(0)
+        for kept in offline_runs(folder):  # W&B names folders by the second: make room
+            if "-done" not in kept.name:
+                kept.rename(kept.with_name(f"{kept.name}-done{iteration}"))
+    runs = [read_offline_run(kept) for kept in offline_runs(folder)]
+    assert len({run.id for run in runs}) == 1
+    assert all(run.resumes for run in runs)  # so `wandb sync` appends the later to the earlier
+    assert sorted(run.history[0]["iteration"] for run in runs) == [10, 20]
+
+
+def test_the_environment_names_what_the_configuration_leaves_open(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_GROUP", "from outside")
+    monkeypatch.setenv("WANDB_PROJECT", "from outside")
+    folder = new_folder(tmp_path / "run")
+    build_tracker(wandb_config(group=None), folder, {}, None).finish(0)
+    run = read_offline_run(offline_runs(folder)[0])
+    assert (run.group, run.project) == ("from outside", "air")
+
+
+def test_an_unreachable_server_is_said_and_the_runs_kept_offline(
+    tmp_path, monkeypatch, caplog, capfd
+):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", UNREACHABLE)
+    monkeypatch.setattr(wandb_tracker, "_INIT_TIMEOUT", 1.0)
+    for name in ("first", "second"):
+        caplog.clear()
+        folder = new_folder(tmp_path / name)
+        tracker = build_tracker(wandb_config(mode="online"), folder, {}, None)
+        tracker.log(1, {"train/loss": 1.0})
+        tracker.finish(0)
+        warning, note = own_messages(caplog)
+        assert warning.startswith("W&B cannot be reached; this run is kept offline: ")
+        assert "\n" not in warning
+        (kept,) = offline_runs(folder)
+        assert note.endswith(f"wandb sync {kept}")
+        assert read_offline_run(kept).history[0]["train/loss"] == 1.0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_server_that_stops_answering_does_not_hold_the_end_of_a_run(
+    tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO)
+    folder = new_folder(tmp_path / "run")
+    tracker = build_tracker(wandb_config(), folder, {}, None)
+    finish = wandb.Run.finish
+
+    def late(run, exit_code):
+        finish(run, exit_code)
+        raise TimeoutError
+
+    monkeypatch.setattr(wandb.Run, "finish", late)
+    tracker.finish(0)
+    assert f"wandb sync {offline_runs(folder)[0]} --include-online" in own_messages(caplog)[-1]
