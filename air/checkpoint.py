@@ -72,7 +72,7 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> Path:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    for old in _checkpoint_files(run_dir)[:-_KEEP]:
+    for old in sorted(folder.glob("[0-9]*.pt"))[:-_KEEP]:
         old.unlink()
     return path
 
@@ -106,16 +106,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(**content)
 
 
-def latest_checkpoint(run_dir: Path) -> Path:
-    """Return a run's last checkpoint file.
-
-    Raises:
-        CheckpointError: the run has none yet.
-    """
-    files = _checkpoint_files(run_dir)
-    if not files:
-        raise CheckpointError(f"{run_dir}: has no checkpoint yet")
-    return files[-1]
+def latest_checkpoint(run_dir: Path) -> Path | None:
+    """Return a run's last checkpoint file, or None if it has none yet."""
+    files = sorted((run_dir / FOLDER).glob("[0-9]*.pt"))
+    return files[-1] if files else None
 
 
 def load_weights(model: AIR, checkpoint: Checkpoint, source: str | Path) -> None:
@@ -150,12 +144,11 @@ def load(run_dir_or_checkpoint: str | Path, device: str | torch.device = "cpu") 
     """
     path = Path(run_dir_or_checkpoint)
     if path.is_dir():
-        path = latest_checkpoint(path)
+        latest = latest_checkpoint(path)
+        if latest is None:
+            raise CheckpointError(f"{path}: has no checkpoint yet")
+        path = latest
     checkpoint = read_checkpoint(path)
     model = AIR(**checkpoint.model_arguments)
     load_weights(model, checkpoint, path)
     return model.to(device).eval()
-
-
-def _checkpoint_files(run_dir: Path) -> list[Path]:
-    return sorted((run_dir / FOLDER).glob("[0-9]*.pt"))

@@ -86,7 +86,7 @@ def tracked_reconstructions(model: AIR, images: Tensor) -> list[Picture]:
 
 
 def _show(axis: Axes, image: Tensor) -> None:
-    axis.imshow(image, cmap="gray", vmin=0, vmax=1, extent=(0, image.shape[1], image.shape[0], 0))
+    axis.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1, extent=(0, image.shape[1], image.shape[0], 0))
     axis.set_xticks([])
     axis.set_yticks([])
 

@@ -53,6 +53,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     check_sizes(config, data.train.x_size, len(data.train))
     checkpoint_file = latest_checkpoint(run_dir) if resume else None
     checkpoint = read_checkpoint(checkpoint_file) if checkpoint_file else None
+    start = checkpoint.iteration if checkpoint else 0
 
     pyro.clear_param_store()
     pyro.enable_validation(False)  # costs a third of a step; tests have it on
@@ -67,14 +68,15 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
             write_config(run_dir, values, overrides)
         log.info("run folder: %s", run_dir)
         tracker = build_tracker(
-            config.tracking, run_dir, values, checkpoint.iteration if checkpoint else None
+            config.tracking, run_dir, values, start if resume else None
         )
         exit_code = 1
         try:
             trainer = Trainer(config, model, estimator, schedule, data, run_dir, tracker)
             if checkpoint and checkpoint_file:
                 trainer.restore(checkpoint, checkpoint_file)
-                log.info("resumed at iteration %d", checkpoint.iteration)
+            if resume:
+                log.info("resumed at iteration %d", start)
             with noticed() as interruption:
                 outcome = trainer.fit(interruption)
                 if outcome.evaluation is None:

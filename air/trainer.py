@@ -100,11 +100,13 @@ class Trainer:
                     figures = totals.take(train.batch_size)
                     self.tracker.log(self.iteration, {**figures, **self._settings()})
                     progress.show(self.iteration, loss=figures["train/loss"])
-                if self.iteration % train.save_every == 0 or last:
-                    self.save()
+                # Before saving, so that what a checkpoint stands for has been looked at; but the
+                # last weights are kept before the long last look.
                 if self.iteration % train.eval_every == 0 and not last:
                     evaluation = self.look(self.data.test.subset(slice(train.eval_size)))
                     progress.show(self.iteration, **_shown(evaluation))
+                if self.iteration % train.save_every == 0 or last:
+                    self.save()
                     totals.restart_clock()
         return Outcome(self.iteration, self.look(self.data.test))
 
