@@ -13,7 +13,8 @@ from air.data import Scenes
 from air.images import to_unit
 from air.inference import MarginalELBO, ReinforceELBO
 from air.inference.estimator import PARTS, Estimator, elbo_of
-from air.model import AIR, PresencePrior
+from air.model import AIR
+from air.presence import PresencePrior
 from air.tracking import ConfusionMatrix
 
 _CHUNK = 250  # images at a time, which bounds memory

@@ -32,7 +32,9 @@ def window_to_image(z_where: Tensor, windows: Tensor, x_size: int) -> Tensor:
     """
     scale, x, y = z_where.unsqueeze(-1).unbind(-2)  # each (..., 1)
     centres = _pixel_centres(x_size, z_where)
-    columns = _bilinear_weights(scale * centres + x, windows.shape[-1])  # (..., x_size, window_size)
+    columns = _bilinear_weights(
+        scale * centres + x, windows.shape[-1]
+    )  # (..., x_size, window_size)
     rows = _bilinear_weights(scale * centres + y, windows.shape[-2])
     return rows @ windows @ columns.mT
 
@@ -51,7 +53,9 @@ def image_to_window(z_where: Tensor, images: Tensor, window_size: int) -> Tensor
     scale, x, y = z_where.unsqueeze(-1).unbind(-2)  # each (..., 1)
     scale = away_from_zero(scale)
     centres = _pixel_centres(window_size, z_where)
-    columns = _bilinear_weights((centres - x) / scale, images.shape[-1])  # (..., window_size, x_size)
+    columns = _bilinear_weights(
+        (centres - x) / scale, images.shape[-1]
+    )  # (..., window_size, x_size)
     rows = _bilinear_weights((centres - y) / scale, images.shape[-2])
     return rows @ images @ columns.mT
 

@@ -11,7 +11,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from air.images import to_unit
-from air.model import AIR, PresencePrior
+from air.model import AIR
+from air.presence import PresencePrior
 from air.tracking import Box, Picture
 
 # The first three steps in red, green, blue as in the paper's figures, in shades that stay apart for
@@ -86,7 +87,9 @@ def tracked_reconstructions(model: AIR, images: Tensor) -> list[Picture]:
 
 
 def _show(axis: Axes, image: Tensor) -> None:
-    axis.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1, extent=(0, image.shape[1], image.shape[0], 0))
+    axis.imshow(
+        image.numpy(), cmap="gray", vmin=0, vmax=1, extent=(0, image.shape[1], image.shape[0], 0)
+    )
     axis.set_xticks([])
     axis.set_yticks([])
 

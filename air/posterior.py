@@ -132,4 +132,3 @@ def _infer_chunk(model: AIR, images: Tensor, num_steps: int, sample: bool) -> Po
         boxes=window_boxes(z_where, model.x_size),
         reconstruction=model.render(z_pres, z_where, z_what),
     )
-

@@ -67,9 +67,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
         if not resume:
             write_config(run_dir, values, overrides)
         log.info("run folder: %s", run_dir)
-        tracker = build_tracker(
-            config.tracking, run_dir, values, start if resume else None
-        )
+        tracker = build_tracker(config.tracking, run_dir, values, start if resume else None)
         exit_code = 1
         try:
             trainer = Trainer(config, model, estimator, schedule, data, run_dir, tracker)
@@ -105,7 +103,9 @@ def build_model(config: Config, x_size: int) -> AIR:
     """
     baseline = config.baseline
     if config.inference.kind == "marginal" and baseline.kind != "none":
-        log.warning("inference=marginal has no use for a baseline; baseline=%s is ignored", baseline.kind)
+        log.warning(
+            "inference=marginal has no use for a baseline; baseline=%s is ignored", baseline.kind
+        )
     if config.inference.kind == "reinforce" and baseline.kind == "none":
         log.warning("inference=reinforce without a baseline is very noisy; try baseline=neural")
     arguments = {name: value for name, value in vars(config.model).items()}
@@ -125,7 +125,9 @@ def choose_device(config: Config) -> torch.device:
         ConfigError: cuda is asked for, and there is none.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: must be auto or cpu on this machine, which has no GPU, got 'cuda'")
+        raise ConfigError(
+            "device: must be auto or cpu on this machine, which has no GPU, got 'cuda'"
+        )
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(config.device)
@@ -140,7 +142,9 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> float:
     num = min(config.train.num_pictures, len(test))
     if num:
         shown_count = None if test.count is None else test.count[:num]
-        save_reconstructions(pictures / "reconstructions.png", model, test.images[:num], shown_count)
+        save_reconstructions(
+            pictures / "reconstructions.png", model, test.images[:num], shown_count
+        )
         save_prior_samples(pictures / "prior_samples.png", model, num, lambda t: 0.5)
         if test.count is not None:
             wrong = (evaluation.count != test.count).nonzero().flatten()[:num]

@@ -1,12 +1,12 @@
 """The folder of a run: one run's alone, claimed before anything is written to it.
 
-    config.yaml       every value of the run
-    overrides.yaml    what the command line changed
-    train.log         what the console said
-    metrics.jsonl     every metric, a line for each time it was logged
-    checkpoints/      the last ones, by iteration
-    pictures/         what the model sees
-    wandb/            W&B's own files, if it tracks the run
+config.yaml       every value of the run
+overrides.yaml    what the command line changed
+train.log         what the console said
+metrics.jsonl     every metric, a line for each time it was logged
+checkpoints/      the last ones, by iteration
+pictures/         what the model sees
+wandb/            W&B's own files, if it tracks the run
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
     with lock:
         check_run_folder(run_dir, resume)  # it may have become a run while this one waited
         handler = logging.FileHandler(run_dir / _LOG_FILE)
-        handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+        handler.setFormatter(
+            logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
+        )
         logging.getLogger().addHandler(handler)
         try:
             yield

@@ -254,5 +254,3 @@ def _shown(evaluation: Evaluation) -> dict[str, float]:
     if evaluation.count_accuracy is not None:
         figures["count_accuracy"] = evaluation.count_accuracy
     return figures
-
-

@@ -7,6 +7,7 @@ from air.config import parse_config
 from air.config.command import (
     hydra_overrides,
     hydra_run_dir,
+    one_line_errors,
     plain_values,
     resumed_values,
     run_command,
@@ -19,15 +20,17 @@ def main(composed: DictConfig) -> float:
     """Check the configuration, then train; the metric is what Hydra's sweepers optimise."""
     run_dir, overrides = hydra_run_dir(), hydra_overrides()
     try:
-        values = plain_values(composed)
-        if composed.resume is not None:
-            saved = {**read_config(run_dir), "resume": str(composed.resume)}
-            values = resumed_values(saved, overrides)
-        config = parse_config(values)
+        with one_line_errors():
+            values = plain_values(composed)
+            if composed.resume is not None:
+                saved = {**read_config(run_dir), "resume": str(composed.resume)}
+                values = resumed_values(saved, overrides)
+            config = parse_config(values)
 
-        from air.run import train  # imports torch: only once the configuration is known to be good
+            # Imports torch, and so comes only once the configuration is known to be good.
+            from air.run import train
 
-        return train(config, run_dir, overrides)
+            return train(config, run_dir, overrides)
     finally:
         discard_if_empty(run_dir)
 

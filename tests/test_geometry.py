@@ -76,9 +76,7 @@ def test_whole_pixel_transforms_invert_each_other():
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    scale=st.floats(1.5, 5), x=st.floats(-1.5, 1.5), y=st.floats(-1.5, 1.5), sign=st.booleans()
-)
+@given(scale=st.floats(1.5, 5), x=st.floats(-1.5, 1.5), y=st.floats(-1.5, 1.5), sign=st.booleans())
 def test_everything_drawn_lies_in_the_box(scale, x, y, sign):
     z_where = torch.tensor([[scale if sign else -scale, x, y]], dtype=torch.float64)
     image = window_to_image(z_where, torch.ones(1, WINDOW, WINDOW, dtype=torch.float64), IMAGE)[0]

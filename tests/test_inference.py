@@ -101,7 +101,9 @@ def test_marginal_equals_the_mean_of_tracegraph_in_value_and_gradient(images):
     sampled = monte_carlo(TraceGraph_ELBO(), air, images, chunks=40, copies=1500)
     for one, other in zip(marginal, sampled, strict=True):
         assert_same_mean(one, other)
-    assert marginal[0][1].item() < 0.02 * abs(marginal[0][0].item())  # the comparison means something
+    assert marginal[0][1].item() < 0.02 * abs(
+        marginal[0][0].item()
+    )  # the comparison means something
 
 
 @pytest.mark.parametrize("baseline", [{}, {"baseline_decay": 0.9}, {"baseline_scalar": 3.0}])

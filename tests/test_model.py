@@ -185,9 +185,7 @@ def test_gradients_do_not_flow_from_the_baseline_into_the_guide():
     air = tiny(use_baselines=True)
     images = torch.rand(4, 6, 6)
     trace = poutine.trace(air.guide).get_trace(images)
-    values = [
-        trace.nodes[f"z_pres_{t}"]["infer"]["baseline"]["baseline_value"] for t in range(2)
-    ]
+    values = [trace.nodes[f"z_pres_{t}"]["infer"]["baseline"]["baseline_value"] for t in range(2)]
     assert [value.shape for value in values] == [(4,)] * 2
     sum(value.sum() for value in values).backward()
     with_gradient = {n for n, p in air.named_parameters() if p.grad is not None and p.grad.any()}

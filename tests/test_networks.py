@@ -38,7 +38,9 @@ def test_mlp_layers():
 
 
 @pytest.mark.parametrize("x_size", [1, 9, 50])
-@pytest.mark.parametrize(("channels", "sizes"), [(None, None), (None, [6]), ([4, 5], None), ([4], [6])])
+@pytest.mark.parametrize(
+    ("channels", "sizes"), [(None, None), (None, [6]), ([4, 5], None), ([4], [6])]
+)
 def test_embed_says_its_size(x_size, channels, sizes):
     embed = Embed(x_size, channels, sizes, nn.ReLU)
     assert embed(torch.rand(3, x_size, x_size)).shape == (3, embed.out_size)

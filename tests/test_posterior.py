@@ -11,7 +11,9 @@ from tests.models import tiny
 
 
 def same(one, other):
-    return all(torch.equal(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True))
+    return all(
+        torch.equal(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("num_steps", [None, 1, 5])

@@ -128,7 +128,9 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(
     monkeypatch.setattr(Trainer, "_step", poisoned)
     with (
         pytest.warns(UserWarning, match="NaN"),
-        pytest.raises(NonFiniteLossError, match=r"iteration 13: the loss is nan; not finite: likeli"),
+        pytest.raises(
+            NonFiniteLossError, match=r"iteration 13: the loss is nan; not finite: likeli"
+        ),
     ):
         # Pyro warns on its own account with this estimator.
         train(configured("inference=reinforce", "train.save_every=5"), tmp_path, [])

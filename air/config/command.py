@@ -5,12 +5,12 @@ With `air.config` itself it is all of the package that knows Hydra.
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import re
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from air.config.parsing import describe_unknown_key
 from air.errors import AIRError, ConfigError
 
-log = logging.getLogger(__name__)
-
 
 def run_command(main: Callable[[], Any]) -> None:
     """Run a `hydra.main` function; what the user can mend is one line and exit status 1.
@@ -37,6 +35,21 @@ def run_command(main: Callable[[], Any]) -> None:
     try:
         main()
     except (AIRError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_one_line(error)}")
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Let what the user can mend end a single run with one line.
+
+    Hydra would put a line of its own before it. In a sweep Hydra must see the error, so that it can
+    say which job failed and run the others.
+    """
+    try:
+        yield
+    except AIRError as error:
+        if _sweep() is not None:
+            raise
         sys.exit(f"error: {_one_line(error)}")
 
 

@@ -1,0 +1,138 @@
+"""The generative model of AIR (Eslami et al., 2016, section 3): objects, and the image they add up to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from air.geometry import window_to_image
+from air.likelihood import PixelNormal
+from air.networks import Decoder
+from air.presence import PresencePrior, default_z_pres_prior_p, presence, prior_logit
+
+
+class ObjectLatents(NamedTuple):
+    """What one step of the generative model draws."""
+
+    z_pres: Tensor  # (N, 1)
+    z_where: Tensor  # (N, 3)
+    z_what: Tensor  # (N, z_what_size)
+
+
+class GenerativeModel(nn.Module):
+    """The programs `model` and `prior`; `air.model.AIR` gives them their sizes and networks."""
+
+    num_steps: int
+    x_size: int
+    window_size: int
+    z_what_size: int
+    use_masking: bool
+    likelihood_sd: float
+    z_where_prior_mean: Tensor  # (3,)
+    z_where_prior_sd: Tensor  # (3,)
+    decode: Decoder
+
+    def model(
+        self,
+        data: Tensor,
+        batch_size: int | None = None,
+        *,
+        z_pres_prior_p: PresencePrior = default_z_pres_prior_p,
+        num_steps: int | None = None,
+    ) -> None:
+        """Explain images as sums of objects.
+
+        Args:
+            data: (N, x_size, x_size), pixels in [0, 1].
+            batch_size: as in `guide`, which draws the subsample.
+            z_pres_prior_p: step -> trial probability of its object.
+            num_steps: the most objects, if not the model's own number.
+        """
+        pyro.module("decode", self.decode)
+        with pyro.plate("data", data.shape[0], device=data.device) as index:
+            batch = data[index]  # (n, x_size, x_size)
+            _, canvas = self.prior(
+                batch.shape[0], z_pres_prior_p=z_pres_prior_p, num_steps=num_steps
+            )
+            pyro.sample(
+                "obs", PixelNormal(canvas.flatten(-2), self.likelihood_sd), obs=batch.flatten(-2)
+            )
+
+    def prior(
+        self,
+        n: int,
+        *,
+        z_pres_prior_p: PresencePrior = default_z_pres_prior_p,
+        num_steps: int | None = None,
+    ) -> tuple[tuple[list[Tensor], list[Tensor]], Tensor]:
+        """Draw objects and the images they add up to.
+
+        Args:
+            n: number of images.
+            z_pres_prior_p: step -> trial probability of its object.
+            num_steps: the most objects, if not the model's own number.
+
+        Returns:
+            `((z_where, z_pres), images)`: a tensor (n, 3) and one (n, 1) for each step, and images
+            (n, x_size, x_size).
+        """
+        objects: list[ObjectLatents] = []
+        z_pres = self.z_where_prior_mean.new_ones(n, 1)
+        for t in range(self.num_steps if num_steps is None else num_steps):
+            objects.append(self.prior_step(t, z_pres, z_pres_prior_p))
+            z_pres = objects[-1].z_pres
+        z_pres_steps, z_where, z_what = (list(latent) for latent in zip(*objects, strict=True))
+        canvas = self.render(
+            torch.cat(z_pres_steps, -1), torch.stack(z_where, -2), torch.stack(z_what, -2)
+        )
+        return (z_where, z_pres_steps), canvas
+
+    def prior_step(
+        self, t: int, previous_z_pres: Tensor, z_pres_prior_p: PresencePrior
+    ) -> ObjectLatents:
+        """Draw the t-th object: is it there, where, and what is it?"""
+        n = previous_z_pres.shape[-2]
+
+        z_pres = pyro.sample(
+            f"z_pres_{t}", presence(prior_logit(z_pres_prior_p(t)), previous_z_pres)
+        )  # (n, 1)
+
+        # Objects after the last present one are drawn like the others, because a batch has one
+        # shape; masking takes them out of the objective, and z_pres out of the image.
+        mask = z_pres > 0 if self.use_masking else True
+
+        z_where = pyro.sample(
+            f"z_where_{t}",
+            dist.Normal(self.z_where_prior_mean.expand(n, 3), self.z_where_prior_sd.expand(n, 3))
+            .mask(mask)
+            .to_event(1),
+        )  # (n, 3)
+
+        zeros = z_where.new_zeros(n, self.z_what_size)
+        z_what = pyro.sample(
+            f"z_what_{t}", dist.Normal(zeros, zeros + 1).mask(mask).to_event(1)
+        )  # (n, z_what_size)
+        return ObjectLatents(z_pres, z_where, z_what)
+
+    def render(self, z_pres: Tensor, z_where: Tensor, z_what: Tensor) -> Tensor:
+        """Add up the objects that are present.
+
+        There is no occlusion: overlapping objects add up, beyond 1 if they must. The steps do not
+        depend on one another here, so one pass decodes and places the objects of all of them.
+
+        Args:
+            z_pres: (..., n, num_steps), 0 or 1; further leading dimensions render the same objects
+                with other choices among them.
+            z_where: (n, num_steps, 3).
+            z_what: (n, num_steps, z_what_size).
+
+        Returns:
+            (..., n, x_size, x_size) canvases.
+        """
+        windows = self.decode(z_what).unflatten(-1, (self.window_size, self.window_size))
+        objects = window_to_image(z_where, windows, self.x_size)  # (n, num_steps, x_size, x_size)
+        return torch.einsum("...nt,ntij->...nij", z_pres, objects)

@@ -1,0 +1,84 @@
+"""The structure of the package, read off its imports: data flows one way."""
+
+import ast
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+MODULES = {
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
+    for folder in ("air", "scripts")
+    for path in (REPOSITORY / folder).rglob("*.py")
+}
+
+
+def imports(path, of_type_checking=False):
+    """Names of all modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+    return found
+
+
+def importers(package):
+    return {
+        name
+        for name, path in MODULES.items()
+        if any(module.split(".")[0] == package for module in imports(path))
+    }
+
+
+def test_only_scripts_and_the_command_module_know_hydra():
+    assert importers("hydra") == {"scripts.train", "air.config.command"}
+    assert importers("omegaconf") == {"scripts.train", "air.config.command"}
+
+
+def test_only_the_tracking_module_imports_wandb():
+    assert importers("wandb") == {"air.tracking.wandb_tracker"}
+
+
+@pytest.mark.parametrize(
+    ("module", "later"),
+    [
+        ("air.config", ["air.data", "air.model", "air.inference", "air.trainer", "air.tracking"]),
+        ("air.data", ["air.model", "air.inference", "air.trainer", "air.tracking"]),
+        ("air.geometry", ["air"]),
+        ("air.networks", ["air"]),
+        ("air.generative", ["air.guide", "air.posterior"]),
+        ("air.guide", ["air.generative", "air.posterior"]),
+        ("air.model", ["air.config", "air.data", "air.inference", "air.trainer", "air.tracking"]),
+        ("air.inference", ["air.data", "air.trainer", "air.tracking", "air.run"]),
+        ("air.trainer", ["air.run", "air.run_folder", "wandb"]),
+        ("air.tracking", ["air.model", "air.data", "air.trainer", "torch", "pyro"]),
+    ],
+)
+def test_data_flows_one_way(module, later):
+    for name, path in MODULES.items():
+        if name == module or name.startswith(f"{module}."):
+            for imported in imports(path):
+                inside = imported == module or imported.startswith(f"{module}.")
+                wrong = [x for x in later if imported == x or imported.startswith(f"{x}.")]
+                assert inside or not wrong, f"{name} imports {imported}"
+
+
+def test_scripts_are_thin():
+    for path in (REPOSITORY / "scripts").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 80, path
+
+
+def test_every_file_fits_in_a_head():
+    long = {
+        name: lines
+        for name, path in MODULES.items()
+        if (lines := len(path.read_text().splitlines())) > 300
+    }
+    assert not long
+
+
+def test_no_experiment_lacks_its_command():
+    for path in (REPOSITORY / "conf" / "experiment").glob("*.yaml"):
+        assert "command:  python scripts/train.py" in path.read_text(), path
