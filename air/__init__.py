@@ -1,7 +1,7 @@
 """Attend, Infer, Repeat: find, count and describe the objects in an image, without labels.
 
-`AIR` is the model and its guide; `load` gives a trained one back. Both are imported on first use, so
-that `import air.config` stays light.
+`AIR` is the model and its guide; `load` gives a trained one back. Both are imported on first use,
+so that `import air.config` stays light.
 """
 
 from __future__ import annotations

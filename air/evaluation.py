@@ -39,7 +39,7 @@ class Evaluation:
 
     @property
     def metric(self) -> float:
-        """What sweepers optimise: the count accuracy or, without truth, the ELBO. More is better."""
+        """The count accuracy or, without truth, the ELBO: what sweepers maximise."""
         return self.elbo_parts["elbo"] if self.count_accuracy is None else self.count_accuracy
 
 

@@ -1,4 +1,4 @@
-"""The generative model of AIR (Eslami et al., 2016, section 3): objects, and the image they add up to."""
+"""The generative model of AIR (Eslami et al., 2016, section 3): objects that add up to an image."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class GenerativeModel(nn.Module):
             num_steps: the most objects, if not the model's own number.
         """
         pyro.module("decode", self.decode)
-        with pyro.plate("data", data.shape[0], device=data.device) as index:
+        with pyro.plate("data", data.shape[0], device=str(data.device)) as index:
             batch = data[index]  # (n, x_size, x_size)
             _, canvas = self.prior(
                 batch.shape[0], z_pres_prior_p=z_pres_prior_p, num_steps=num_steps

@@ -1,11 +1,11 @@
 """Where a window lies in an image, and the two spatial transforms between them.
 
-Coordinates run from -1 to 1 across pixel edges (`align_corners=False`), sampling is bilinear and zero
-outside. `z_where` = [s, x, y] places a window so that it covers `x_size / s` pixels and is centred at
-`-(x, y) / s`.
+Coordinates run from -1 to 1 across pixel edges (`align_corners=False`), sampling is bilinear and
+zero outside. `z_where` = [s, x, y] places a window so that it covers `x_size / s` pixels and is
+centred at `-(x, y) / s`.
 
-There is scale and translation only, so bilinear sampling separates: each axis is one small matrix of
-hat-function weights, and a transform is two matrix products.
+There is scale and translation only, so bilinear sampling separates: each axis is one small matrix
+of hat-function weights, and a transform is two matrix products.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _pixel_centres(size: int, like: Tensor) -> Tensor:
 
 
 def _bilinear_weights(coordinates: Tensor, size: int) -> Tensor:
-    """Return what each of `size` pixels contributes at each coordinate: (..., P) -> (..., P, size)."""
+    """Return what each of `size` pixels adds at each coordinate: (..., P) -> (..., P, size)."""
     positions = ((coordinates + 1) * size - 1) / 2  # in pixels, 0 at the first pixel's centre
     pixels = torch.arange(size, dtype=coordinates.dtype, device=coordinates.device)
     return (1 - (positions.unsqueeze(-1) - pixels).abs()).relu()

@@ -80,7 +80,7 @@ class Guide(nn.Module):
             pyro.module("bl_", self.bl)
 
         with pyro.plate(
-            "data", data.shape[0], subsample_size=batch_size, device=data.device
+            "data", data.shape[0], subsample_size=batch_size, device=str(data.device)
         ) as index:
             batch = data[index]  # (n, x_size, x_size)
             n = batch.shape[0]
@@ -133,13 +133,14 @@ class Guide(nn.Module):
 
     def baseline_step(
         self, previous: GuideState, inputs: ImageInputs, latents: Tensor
-    ) -> tuple[dict[str, Any], tuple[Tensor, Tensor] | None]:
+    ) -> tuple[Any, tuple[Tensor, Tensor] | None]:
         """Return the `infer` entry of this step's z_pres and the baseline's next state."""
         if not self.use_baselines:
             return {}, None
         if self.bl is None:
             assert self.baseline_decay is not None
             return moving_average_entry(self.baseline_decay), None
-        assert inputs.baseline_gates is not None and previous.baseline is not None
+        assert inputs.baseline_gates is not None
+        assert previous.baseline is not None
         value, state = self.bl(inputs.baseline_gates, latents, previous.baseline)
         return neural_baseline_entry(value, previous.z_pres, self.use_masking), state

@@ -32,7 +32,8 @@ def checked_images(images: Any, x_size: int) -> Tensor:
     images = torch.as_tensor(images)
     if images.ndim != 3 or images.shape[1:] != (x_size, x_size) or len(images) == 0:
         raise ValueError(
-            f"images must have the shape (N, {x_size}, {x_size}), N at least 1, got {tuple(images.shape)}"
+            f"images must have the shape (N, {x_size}, {x_size}), N at least 1, "
+            f"got {tuple(images.shape)}"
         )
     if images.dtype == torch.uint8:
         return images

@@ -1,7 +1,7 @@
 """AIR: the generative model and its amortised guide in one module.
 
-Both are Pyro programs with the same sites, `z_pres_{t}`, `z_where_{t}`, `z_what_{t}` for each step t,
-inside the plate `data`. Every estimator runs these two programs and no others.
+Both are Pyro programs with the same sites, `z_pres_{t}`, `z_where_{t}`, `z_what_{t}` for each step
+t, inside the plate `data`. Every estimator runs these two programs and no others.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ class MLP(nn.Module):
             layers += [nn.Linear(layer_in, layer_out), non_linear_layer()]
         self.layers = nn.Sequential(*(layers if output_non_linearity else layers[:-1]))
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, in_size) -> (N, out_sizes[-1])
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_size) to (N, out_sizes[-1])."""
         return self.layers(x)
 
 
@@ -90,7 +91,8 @@ class Embed(nn.Module):
             self.out_size = sizes[-1]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, images: Tensor) -> Tensor:  # (N, x_size, x_size) -> (N, out_size)
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, x_size, x_size) to (N, out_size)."""
         return self.layers(images.unsqueeze(1))
 
 
@@ -145,11 +147,7 @@ class LSTM(nn.Module):
 
 
 class Predict(nn.Module):
-    """From the LSTM's h to the parameters of q(z_pres) and q(z_where).
-
-    Returns `(z_pres_logit (N, 1), z_where_loc (N, 3), z_where_scale (N, 3))`; the last two are
-    relative to the prior: an offset of its mean, a positive factor of its sd.
-    """
+    """From the LSTM's h to the parameters of q(z_pres) and q(z_where)."""
 
     def __init__(
         self, in_size: int, sizes: Sequence[int], non_linear_layer: type[nn.Module]
@@ -158,6 +156,10 @@ class Predict(nn.Module):
         self.mlp = MLP(in_size, [*sizes, 1 + 3 + 3], non_linear_layer)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the log odds of z_pres (N, 1), and loc and scale (N, 3) of z_where.
+
+        The last two are relative to the prior: an offset of its mean, a positive factor of its sd.
+        """
         z_pres_logit, z_where_loc, z_where_raw_scale = self.mlp(h).split((1, 3, 3), -1)
         return z_pres_logit, z_where_loc, F.softplus(z_where_raw_scale) + MIN_SD
 
@@ -176,6 +178,7 @@ class Encoder(nn.Module):
         self.mlp = MLP(in_size, [*sizes, 2 * z_what_size], non_linear_layer)
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean and the sd."""
         loc, raw_scale = self.mlp(window).chunk(2, -1)
         return loc, F.softplus(raw_scale) + MIN_SD
 
@@ -207,5 +210,6 @@ class Decoder(nn.Module):
         self.mlp = MLP(z_what_size, [*sizes, out_size], non_linear_layer)
 
     def forward(self, z_what: Tensor) -> Tensor:
+        """Return the pixels, from (..., z_what_size) to (..., window_size²)."""
         pixels = self.mlp(z_what) + self.bias
         return pixels.sigmoid() if self.use_sigmoid else pixels

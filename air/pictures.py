@@ -12,6 +12,7 @@ from torch import Tensor
 
 from air.images import to_unit
 from air.model import AIR
+from air.posterior import Posterior
 from air.presence import PresencePrior
 from air.tracking import Box, Picture
 
@@ -78,12 +79,15 @@ def tracked_reconstructions(model: AIR, images: Tensor) -> list[Picture]:
     pictures = []
     for i in range(len(images)):
         pair = torch.cat((inputs[i], posterior.reconstruction[i].cpu()), -1)
-        boxes = tuple(
-            Box(*posterior.boxes[i, t].tolist(), step=t) for t in range(int(posterior.count[i]))
-        )
+        boxes = tuple(_tracked_box(posterior, i, t) for t in range(int(posterior.count[i])))
         pixels = (pair.clamp(0, 1) * 255).round().byte().numpy()
         pictures.append(Picture(pixels, f"found {int(posterior.count[i])}", boxes))
     return pictures
+
+
+def _tracked_box(posterior: Posterior, i: int, t: int) -> Box:
+    x0, y0, x1, y1 = posterior.boxes[i, t].tolist()
+    return Box(x0, y0, x1, y1, step=t)
 
 
 def _show(axis: Axes, image: Tensor) -> None:

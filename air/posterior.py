@@ -64,7 +64,7 @@ def infer(
     Args:
         model: a trained `AIR`.
         images: (N, x_size, x_size), a tensor or array: uint8, or floats in [0, 1].
-        num_steps: the most objects to look for; default: the model's own number, and it may be more.
+        num_steps: the most objects to look for; the model's own number by default, but not at most.
         sample: draw the windows, the codes and the count, instead of posterior means and the most
             probable count.
 
@@ -109,17 +109,14 @@ def _infer_chunk(model: AIR, images: Tensor, num_steps: int, sample: bool) -> Po
     guide = poutine.condition(model.guide, data=all_present)
     if not sample:
         guide = _PosteriorMeans()(guide)
-    nodes = poutine.trace(guide).get_trace(batch, num_steps=num_steps).nodes
+    nodes: Any = poutine.trace(guide).get_trace(batch, num_steps=num_steps).nodes
 
     def stacked(name: str) -> Tensor:
         return torch.stack([nodes[f"{name}_{t}"]["value"] for t in range(num_steps)], 1)
 
     logits = [nodes[f"z_pres_{t}"]["fn"].base_dist.logits for t in range(num_steps)]
     count_probs = count_log_probs(torch.cat(logits, -1)).softmax(-1)  # (n, T + 1)
-    if sample:
-        count = torch.multinomial(count_probs, 1).squeeze(-1)
-    else:
-        count = count_probs.argmax(-1)
+    count = torch.multinomial(count_probs, 1).squeeze(-1) if sample else count_probs.argmax(-1)
 
     z_where, z_what = stacked("z_where"), stacked("z_what")
     z_pres = (torch.arange(num_steps, device=count.device) < count.unsqueeze(-1)).to(batch.dtype)

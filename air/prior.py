@@ -1,4 +1,4 @@
-"""The prior over the number of objects, as trial probabilities of z_pres, and how it is annealed."""
+"""The prior on the number of objects, as trial probabilities of z_pres, and its annealing."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from air.baselines import moving_averages
 from air.batches import BatchOrder
 from air.checkpoint import Checkpoint, load_weights, save_checkpoint
 from air.config import Config, config_values
-from air.data import Data
+from air.data import Data, Scenes
 from air.errors import NonFiniteLossError
 from air.evaluation import Evaluation, evaluate
 from air.images import to_unit
@@ -29,8 +30,6 @@ from air.optim import build_optimizer, build_scheduler
 from air.pictures import tracked_reconstructions
 from air.prior import PresenceSchedule
 from air.tracking import Progress, Tracker, Value
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,15 +101,15 @@ class Trainer:
                     progress.show(self.iteration, loss=figures["train/loss"])
                 # Before saving, so that what a checkpoint stands for has been looked at; but the
                 # last weights are kept before the long last look.
-                if self.iteration % train.eval_every == 0 and not last:
-                    evaluation = self.look(self.data.test.subset(slice(train.eval_size)))
-                    progress.show(self.iteration, **_shown(evaluation))
-                if self.iteration % train.save_every == 0 or last:
-                    self.save()
-                    totals.restart_clock()
+                with totals.paused():
+                    if self.iteration % train.eval_every == 0 and not last:
+                        evaluation = self.look(self.data.test.subset(slice(train.eval_size)))
+                        progress.show(self.iteration, **_shown(evaluation))
+                    if self.iteration % train.save_every == 0 or last:
+                        self.save()
         return Outcome(self.iteration, self.look(self.data.test))
 
-    def look(self, scenes: Any) -> Evaluation:
+    def look(self, scenes: Scenes) -> Evaluation:
         """Evaluate on held-out scenes and log what was found."""
         evaluation = evaluate(self.model, scenes, self.presence_schedule(self.iteration))
         values: dict[str, Any] = {f"val/{k}": v for k, v in evaluation.elbo_parts.items()}
@@ -208,7 +207,7 @@ class Trainer:
     def _settings(self) -> dict[str, Value]:
         """Return what the run is doing now: learning rates and the presence prior."""
         prior = self.presence_schedule(self.iteration)
-        rates = self.scheduler.get_last_lr()
+        rates = [float(rate) for rate in self.scheduler.get_last_lr()]
         names = ("optim/lr", "optim/baseline_lr")
         return {
             **dict(zip(names, rates, strict=False)),
@@ -222,7 +221,6 @@ class _Totals:
     def __init__(self) -> None:
         self._parts: dict[str, Tensor] = {}
         self._iterations = 0
-        self._seconds = 0.0
         self._since = time.perf_counter()
 
     def add(self, parts: dict[str, Tensor]) -> None:
@@ -230,9 +228,12 @@ class _Totals:
             self._parts[name] = self._parts.get(name, 0.0) + value
         self._iterations += 1
 
-    def restart_clock(self) -> None:
-        """Leave out the time since the last take: it was not spent on training."""
-        self._since = time.perf_counter()
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the time spent inside the block: it is not spent on training."""
+        started = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - started
 
     def take(self, batch_size: int) -> dict[str, float]:
         """Return means per image, in nats, and steps per second; start again."""
@@ -245,7 +246,7 @@ class _Totals:
             **{f"train/{name}": value.item() / images for name, value in self._parts.items()},
             "time/steps_per_second": self._iterations / max(now - self._since, 1e-9),
         }
-        self.__init__()  # type: ignore[misc]
+        self._parts, self._iterations, self._since = {}, 0, now
         return figures
 
 

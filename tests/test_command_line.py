@@ -116,7 +116,7 @@ def test_signals_save_and_say_how_to_continue(train_command, tmp_path, number):
 
 def test_two_multirun_jobs_are_two_wandb_runs(train_command, tmp_path):
     result = train_command(
-        *train_command.smoke, "tracking=wandb", "tracking.tags=[x]", "-m", "seed=0,1"
+        "-m", *train_command.smoke, "tracking=wandb", "tracking.tags=[x]", "seed=0,1"
     )
     assert "Traceback" not in result.stderr
     (sweep,) = tmp_path.glob("outputs/sweeps/*/*")

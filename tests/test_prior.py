@@ -1,5 +1,6 @@
 """The presence prior against the distribution over counts that it stands for."""
 
+import itertools
 import math
 
 import pytest
@@ -43,7 +44,7 @@ def test_annealing_is_clamped_and_passes_the_middle(kind, middle):
     assert values[:101] == [0.8] * 101
     assert values[125] == pytest.approx(middle)
     assert values[150:] == [0.002] * 150
-    assert all(b < a for a, b in zip(values[100:150], values[101:151], strict=True))
+    assert all(b < a for a, b in itertools.pairwise(values[100:151]))
 
 
 def test_annealing_may_rise():

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -121,7 +122,7 @@ def _one_line(error: Exception) -> str:
     return " ".join((text + cause).split())
 
 
-# --- resolvers: what conf/ may ask -----------------------------------------------------------------
+# --- resolvers: what conf/ may ask ----------------------------------------------------------------
 
 
 def _token() -> str:
@@ -133,10 +134,10 @@ def _run_dir(name: str, resume: str | None) -> str:
     """A resumed run goes on in its own folder; every other run has a new one."""
     if resume is not None:
         return resume
-    return datetime.now().strftime(f"outputs/runs/%Y-%m-%d/%H-%M-%S-{name}-{_token()}")
+    return f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{name}-{_token()}"
 
 
-def _sweep() -> DictConfig | None:
+def _sweep() -> HydraConf | None:
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         return HydraConfig.get()
     return None

@@ -88,7 +88,7 @@ def full_mnist(root: Path) -> tuple[Digits, Digits]:
 
 def _read_mnist(root: Path, download: bool) -> tuple[Digits, Digits]:
     # Here, because only this preset needs it and it takes a second to import.
-    from torchvision.datasets import MNIST  # type: ignore[import-untyped]
+    from torchvision.datasets import MNIST
 
     train, test = (MNIST(str(root), train=train, download=download) for train in (True, False))
     digits = (

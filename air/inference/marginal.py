@@ -28,8 +28,8 @@ class MarginalELBO(ELBO):
         ELBO = E_{z_where, z_what} Σ_n q(n) [log p(x | n) + log p(n) - log q(n) - Σ_{t<n} KL_t].
 
     There is no score-function term, no baseline and no further pass of any network. It is the
-    conditional expectation of what `TraceGraph_ELBO` estimates, and defined for the masked objective
-    only: without masking, steps after the last object would enter along another path.
+    conditional expectation of what `TraceGraph_ELBO` estimates, and defined for the masked
+    objective only: without masking, steps after the last object would enter along another path.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class MarginalELBO(ELBO):
         # How many steps there are, the program itself tells: the guide is conditioned as it runs.
         guide_trace = poutine.trace(_AllPresent()(guide)).get_trace(*args, **kwargs)
         presence = [name for name, _ in latent_sites(guide_trace) if latent_part(name) == "kl_pres"]
-        like = guide_trace.nodes[presence[0]]["value"]  # (N, 1)
+        like: Any = guide_trace.nodes[presence[0]]["value"]  # (N, 1)
         counts = torch.arange(len(presence) + 1, device=like.device).view(-1, 1, 1)
         staircases = {
             name: (counts > t).to(like.dtype).expand(-1, *like.shape)  # (T + 1, N, 1)
@@ -100,7 +100,9 @@ def marginal_parts(model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
     Returns:
         likelihood, kl_pres, kl_where, kl_what: scalars, scaled like the plate's subsample.
     """
-    logits, log_prior, kl = [], 0.0, {"kl_where": 0.0, "kl_what": 0.0}
+    logits: list[Tensor] = []
+    log_prior: float | Tensor = 0.0
+    kl: dict[str, Any] = {"kl_where": 0.0, "kl_what": 0.0}
     for name, site in latent_sites(guide_trace):
         if latent_part(name) == "kl_pres":
             logits.append(site["fn"].base_dist.logits)  # (N, 1)

@@ -43,7 +43,7 @@ def sampled_parts(model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
     Returns:
         likelihood, kl_pres, kl_where, kl_what: scalars, scaled like the plate's subsample.
     """
-    parts: dict[str, Any] = dict.fromkeys(PARTS, torch.tensor(0.0))
+    parts: Any = dict.fromkeys(PARTS, torch.tensor(0.0))
     parts["likelihood"] = model_trace.nodes["obs"]["log_prob"].sum()
     for name, site in latent_sites(guide_trace):
         log_ratio = site["log_prob"] - model_trace.nodes[name]["log_prob"]
