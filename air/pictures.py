@@ -19,7 +19,8 @@ from air.tracking import Box, Picture
 # The first three steps in red, green, blue as in the paper's figures, in shades that stay apart for
 # colour-blind readers and in print; then the same palette's other colours (Wong, 2011).
 STEP_COLOURS = ("#D55E00", "#009E73", "#56B4E9", "#F0E442", "#CC79A7", "#E69F00", "#0072B2")
-_CELL = 1.3  # inches
+_CELL = 1.3  # inches, of a scene
+_TITLE = 0.25  # inches, above a row
 
 
 def save_reconstructions(
@@ -35,7 +36,7 @@ def save_reconstructions(
     """
     posterior = model.infer(images)
     inputs = to_unit(images, "cpu")
-    figure = Figure(figsize=(_CELL * len(images), 2.5 * _CELL), layout="constrained")
+    figure = Figure(figsize=(_CELL * len(images), 2 * _CELL + _TITLE), layout="constrained")
     axes = figure.subplots(2, len(images), squeeze=False)
     for i in range(len(images)):
         _show(axes[0, i], inputs[i])
@@ -63,12 +64,12 @@ def save_prior_samples(path: Path, model: AIR, num: int, z_pres_prior_p: Presenc
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         (_, z_pres), canvas = model.prior(num, z_pres_prior_p=z_pres_prior_p)
-    figure = Figure(figsize=(_CELL * num, 1.3 * _CELL), layout="constrained")
+    figure = Figure(figsize=(_CELL * num, _CELL + _TITLE), layout="constrained")
     axes = figure.subplots(1, num, squeeze=False)[0]
     counts = torch.cat(z_pres, -1).sum(-1)
     for axis, image, count in zip(axes, canvas.cpu(), counts, strict=True):
         _show(axis, image)
-        axis.set_title(f"{int(count)} objects", fontsize=8)
+        axis.set_title(f"objects: {int(count)}", fontsize=8)
     _save(figure, path)
 
 

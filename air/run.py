@@ -141,10 +141,8 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> float:
     pictures = trainer.run_dir / "pictures"
     num = min(config.train.num_pictures, len(test))
     if num:
-        shown_count = None if test.count is None else test.count[:num]
-        save_reconstructions(
-            pictures / "reconstructions.png", model, test.images[:num], shown_count
-        )
+        shown = test.varied(num)
+        save_reconstructions(pictures / "reconstructions.png", model, shown.images, shown.count)
         save_prior_samples(pictures / "prior_samples.png", model, num, lambda t: 0.5)
         if test.count is not None:
             wrong = (evaluation.count != test.count).nonzero().flatten()[:num]

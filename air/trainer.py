@@ -119,7 +119,7 @@ class Trainer:
         num_pictures = min(self.config.train.num_pictures, len(scenes))
         if num_pictures:
             values["val/reconstructions"] = tracked_reconstructions(
-                self.model, scenes.images[:num_pictures]
+                self.model, scenes.varied(num_pictures).images
             )
         self.tracker.log(self.iteration, values)
         return evaluation

@@ -271,3 +271,13 @@ def test_subset_and_length(train_digits):
     assert same_scenes(every_third, scenes.subset(torch.arange(0, 30, 3)))
     bare = Scenes(scenes.images, None, None, None).subset(slice(4))
     assert (len(bare), bare.count, bare.labels, bare.boxes) == (4, None, None, None)
+
+
+def test_varied_shows_every_count_in_turn():
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1)
+    count = torch.tensor([1, 1, 0, 2, 1, 0])
+    varied = Scenes(images, count, None, None).varied(5)
+    assert varied.images.flatten().tolist() == [3, 0, 2, 1, 5]
+    assert varied.count.tolist() == [2, 1, 0, 1, 0]
+    assert len(Scenes(images, count, None, None).varied(100)) == 6
+    assert Scenes(images, None, None, None).varied(2).images.flatten().tolist() == [0, 1]

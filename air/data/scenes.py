@@ -33,6 +33,19 @@ class Scenes:
         """Width and height of an image, in pixels."""
         return self.images.shape[-1]
 
+    def varied(self, num: int) -> Scenes:
+        """Return the first few scenes of every count in turn, or the first ones without counts.
+
+        Args:
+            num: how many, at most.
+        """
+        if self.count is None:
+            return self.subset(slice(num))
+        same = self.count.unsqueeze(-1) == self.count.unique()  # (N, counts)
+        rank = (same.cumsum(0) * same).sum(-1)  # 1 for the first scene of its count, and so on
+        order = (rank * (self.count.max() + 1) - self.count).argsort(stable=True)
+        return self.subset(order[:num])
+
     def subset(self, indices: slice | Tensor) -> Scenes:
         """Return some of the scenes, with their truth.
 
