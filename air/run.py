@@ -8,7 +8,7 @@ from pathlib import Path
 import pyro
 import torch
 
-from air.checkpoint import latest_checkpoint, read_checkpoint
+from air.checkpoint import latest_checkpoint, load_weights, read_checkpoint
 from air.config import (
     Config,
     ConfigError,
@@ -56,23 +56,24 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     start = checkpoint.iteration if checkpoint else 0
 
     pyro.clear_param_store()
-    pyro.enable_validation(False)  # costs a third of a step; tests have it on
     pyro.set_rng_seed(config.seed)
     model = build_model(config, data.train.x_size).to(device)
+    if checkpoint and checkpoint_file:
+        load_weights(model, checkpoint, checkpoint_file)
     estimator = build_estimator(config.inference)
     schedule = build_presence_schedule(config.prior, config.model.num_steps)
 
-    with claimed(run_dir, resume):
-        values = config_values(config)
-        if not resume:
-            write_config(run_dir, values, overrides)
+    # Pyro's validation looks at every value of every distribution in every step; tests have it on.
+    with claimed(run_dir, resume), pyro.validation_enabled(False):
+        values = {**config_values(config), "resume": None}
+        write_config(run_dir, values, overrides)
         log.info("run folder: %s", run_dir)
         tracker = build_tracker(config.tracking, run_dir, values, start if resume else None)
         exit_code = 1
         try:
             trainer = Trainer(config, model, estimator, schedule, data, run_dir, tracker)
             if checkpoint and checkpoint_file:
-                trainer.restore(checkpoint, checkpoint_file)
+                trainer.restore(checkpoint)
             if resume:
                 log.info("resumed at iteration %d", start)
             with noticed() as interruption:

@@ -77,19 +77,23 @@ def check_run_folder(run_dir: Path, resume: bool) -> None:
 
 
 def discard_if_empty(run_dir: Path) -> None:
-    """Remove a folder that was made for a run which never started, and emptied parents with it."""
-    for folder in (run_dir, run_dir.parent):
-        try:
-            folder.rmdir()
-        except OSError:
-            return  # it holds something, or is not there
+    """Remove a folder that was made for a run which never started."""
+    with contextlib.suppress(OSError):  # it holds something, or is not there
+        run_dir.rmdir()
 
 
 def write_config(run_dir: Path, values: dict[str, Any], overrides: list[str]) -> None:
-    """Write what the run is and what the command line changed."""
-    for name, content in ((OVERRIDES_FILE, overrides), (CONFIG_FILE, values)):
+    """Write what the run is, and what this and earlier command lines changed.
+
+    config.yaml comes last: it is what makes the folder a run.
+    """
+    earlier = run_dir / OVERRIDES_FILE
+    before = yaml.safe_load(earlier.read_text(encoding="utf-8")) if earlier.exists() else []
+    for name, content in ((OVERRIDES_FILE, [*before, *overrides]), (CONFIG_FILE, values)):
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        (run_dir / name).write_text(text, encoding="utf-8")
+        temporary = run_dir / f"{name}.partial"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(run_dir / name)
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from air.baselines import moving_averages
 from air.batches import BatchOrder
-from air.checkpoint import Checkpoint, load_weights, save_checkpoint
+from air.checkpoint import Checkpoint, save_checkpoint
 from air.config import Config, config_values
 from air.data import Data, Scenes
 from air.errors import NonFiniteLossError
@@ -156,17 +156,12 @@ class Trainer:
         )
         self._saved_at = self.iteration
 
-    def restore(self, checkpoint: Checkpoint, source: Path) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint exactly where it was written.
 
         Args:
-            checkpoint: of a run with the same model and optimiser.
-            source: where it came from, for messages.
-
-        Raises:
-            CheckpointError: it belongs to another architecture.
+            checkpoint: of a run with the same model, whose weights the model has already.
         """
-        load_weights(self.model, checkpoint, source)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.scheduler.load_state_dict(checkpoint.scheduler)
         for name, value in checkpoint.moving_averages.items():

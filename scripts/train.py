@@ -23,8 +23,7 @@ def main(composed: DictConfig) -> float:
         with one_line_errors():
             values = plain_values(composed)
             if composed.resume is not None:
-                saved = {**read_config(run_dir), "resume": str(composed.resume)}
-                values = resumed_values(saved, overrides)
+                values = resumed_values(read_config(run_dir), overrides)
             config = parse_config(values)
 
             # Imports torch, and so comes only once the configuration is known to be good.

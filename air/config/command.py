@@ -91,9 +91,7 @@ def resumed_values(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any
     config = OmegaConf.create(saved)
     for override in overrides:
         key, _, _ = override.lstrip("+").partition("=")
-        if key == "resume":
-            continue
-        if OmegaConf.is_config(OmegaConf.select(config, key)) or "/" in key or key == "experiment":
+        if OmegaConf.is_dict(OmegaConf.select(config, key)) or "/" in key or key == "experiment":
             raise ConfigError(
                 f"{key}: a resumed run keeps its own {key}; only single fields can be changed, "
                 f"got {override}"

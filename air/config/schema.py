@@ -219,7 +219,7 @@ TrackingConfig = WandbConfig | NoTrackingConfig
 class Config:
     """Everything that defines a run."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # part of the run folder's name
     seed: Count
     device: Literal["auto", "cpu", "cuda"]
     resume: str | None
