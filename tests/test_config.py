@@ -111,10 +111,11 @@ BAD = {
     "data.canvas_size=20": "data.canvas_size: must be at least 22 pixels.* got 20",
     "optim.lr=-1": "optim.lr: must be greater than 0, got -1",
     "seed=-1": "seed: must be greater than or equal to 0, got -1",
+    "name=a/b": r"name: must match .*, got 'a/b'",
     "seed=true": "seed: must be a valid integer, got True",
     "device=tpu": "device: must be 'auto', 'cpu' or 'cuda', got 'tpu'",
     "tracking.mode=sometimes": "tracking.mode: must be 'auto', .*, got 'sometimes'",
-    "tracking.tags=a": "tracking.tags: must be a valid array, got 'a'",
+    "tracking.tags=a": "tracking.tags: must be a list, got 'a'",
     "~model.num_steps": "model.num_steps: is required, but missing",
     "data=npz": "data.path: is required, but missing",
 }

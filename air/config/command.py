@@ -37,6 +37,8 @@ def run_command(main: Callable[[], Any]) -> None:
         main()
     except (AIRError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {_one_line(error)}")
+    except OSError as error:  # a full disk, a file where a folder should be, no permission
+        sys.exit(f"error: {error.filename or 'the run folder'}: {error.strerror or error}")
 
 
 @contextlib.contextmanager
@@ -114,7 +116,7 @@ def _dotted_keys(values: dict[str, Any], prefix: str = "") -> set[str]:
 def _one_line(error: Exception) -> str:
     text = str(error)
     unknown = re.match(r"Could not override '([^']+)'", text)
-    if unknown:
+    if unknown and not unknown.group(1).startswith("hydra."):
         return describe_unknown_key(unknown.group(1))
     cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join((text + cause).split())
@@ -132,7 +134,8 @@ def _run_dir(name: str, resume: str | None) -> str:
     """A resumed run goes on in its own folder; every other run has a new one."""
     if resume is not None:
         return resume
-    return f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{name}-{_token()}"
+    folder_name = re.sub(r"[^\w.-]", "-", name)  # before the name itself is checked
+    return f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{folder_name}-{_token()}"
 
 
 def _sweep() -> HydraConf | None:

@@ -117,6 +117,10 @@ def _describe(item: Any, values: Mapping[str, Any]) -> str:
             return f"{key}.kind: must be {item['ctx']['expected_tags']}, got {item['ctx']['tag']!r}"
         case "too_short":
             return f"{key}: must have at least one layer, got {item['input']!r}"
+        case "list_type":
+            return f"{key}: must be a list, got {item['input']!r}"
+        case "string_pattern_mismatch":
+            return f"{key}: must match {item['ctx']['pattern']}, got {item['input']!r}"
     requirement = item["msg"].removeprefix("Input should ")
     return f"{key}: must {requirement}, got {item['input']!r}"
 
