@@ -30,7 +30,6 @@ class Checkpoint:
         iteration: optimiser steps taken.
         model: the model's state dict.
         optimizer: Adam's state dict.
-        scheduler: the learning-rate schedule's state dict.
         random_states: of the random generators, by device.
         moving_averages: Pyro's decaying-average baselines.
         version: of this package.
@@ -42,7 +41,6 @@ class Checkpoint:
     iteration: int
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
-    scheduler: dict[str, Any]
     random_states: dict[str, Tensor]
     moving_averages: dict[str, Tensor]
     version: str = air.__version__

@@ -26,7 +26,7 @@ from air.inference import Estimator
 from air.inference.estimator import PARTS, elbo_of
 from air.interruption import Interruption
 from air.model import AIR
-from air.optim import build_optimizer, build_scheduler
+from air.optim import build_optimizer, build_scheduler, restore_optimizer
 from air.pictures import tracked_reconstructions
 from air.prior import PresenceSchedule
 from air.tracking import Progress, Tracker, Value
@@ -149,7 +149,6 @@ class Trainer:
                 iteration=self.iteration,
                 model=self.model.state_dict(),
                 optimizer=self.optimizer.state_dict(),
-                scheduler=self.scheduler.state_dict(),
                 random_states=random_states,
                 moving_averages=moving_averages(pyro.get_param_store().items()),
             ),
@@ -162,8 +161,13 @@ class Trainer:
         Args:
             checkpoint: of a run with the same model, whose weights the model has already.
         """
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        self.scheduler.load_state_dict(checkpoint.scheduler)
+        restore_optimizer(self.optimizer, checkpoint.optimizer)
+        self.scheduler = build_scheduler(
+            self.config.optim,
+            self.optimizer,
+            self.config.train.num_iterations,
+            checkpoint.iteration,
+        )
         for name, value in checkpoint.moving_averages.items():
             pyro.get_param_store()[name] = value.to(self.device)
         torch.set_rng_state(checkpoint.random_states["cpu"])

@@ -24,7 +24,6 @@ def checkpoint_of(model, iteration=5):
         iteration=iteration,
         model=model.state_dict(),
         optimizer={},
-        scheduler={},
         random_states={"cpu": torch.get_rng_state()},
         moving_averages={},
     )

@@ -5,7 +5,12 @@ import torch
 
 from air.batches import BatchOrder
 from air.config import OptimConfig
-from air.optim import build_optimizer, build_scheduler, learning_rate_factor
+from air.optim import (
+    build_optimizer,
+    build_scheduler,
+    learning_rate_factor,
+    restore_optimizer,
+)
 from tests.models import tiny
 
 
@@ -40,6 +45,26 @@ def test_baseline_has_its_own_rate_and_every_parameter_is_in_one_group():
     assert not groups[0] & groups[1]
     assert groups[0] | groups[1] == {id(p) for p in air.parameters()}
     assert len(build_optimizer(config(), tiny()).param_groups) == 1
+
+
+def test_a_schedule_built_half_way_goes_on_and_takes_new_rates():
+    def after(steps, scheduler, optimizer):
+        for _ in range(steps):
+            optimizer.step()
+            scheduler.step()
+        return scheduler.get_last_lr()
+
+    warm = config(schedule="cosine", warmup_iterations=3)
+    whole = build_optimizer(warm, tiny(use_baselines=True))
+    rates = after(8, build_scheduler(warm, whole, 20), whole)
+    resumed = build_optimizer(warm, tiny(use_baselines=True))
+    restore_optimizer(resumed, whole.state_dict())
+    assert build_scheduler(warm, resumed, 20, iteration=8).get_last_lr() == rates
+    faster = config(schedule="cosine", warmup_iterations=3, lr=3e-3)
+    changed = build_optimizer(faster, tiny(use_baselines=True))
+    restore_optimizer(changed, whole.state_dict())
+    new_rates = build_scheduler(faster, changed, 20, iteration=8).get_last_lr()
+    assert new_rates == pytest.approx([3 * rates[0], rates[1]])
 
 
 def test_every_epoch_sees_every_image_once_in_another_order():

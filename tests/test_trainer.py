@@ -155,6 +155,11 @@ def test_weights_that_are_not_finite_are_never_saved(configured, tmp_path, monke
     assert latest_checkpoint(tmp_path) is None
 
 
+def test_more_objects_than_steps_is_said(configured, tmp_path, caplog):
+    train(configured("model.num_steps=1", "train.num_iterations=1"), tmp_path, [])
+    assert "images have up to 2 objects, and the model looks for 1" in caplog.text
+
+
 def test_clipping_is_per_image(configured, tmp_path):
     """A gradient that is never clipped changes nothing; one that always is, does."""
     for name, limit in (("none", "null"), ("loose", "1e9"), ("tight", "1e-9")):

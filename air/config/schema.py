@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 NonLinearity = Literal["ReLU", "ELU", "GELU", "LeakyReLU", "SiLU", "Softplus", "Tanh"]
 
 Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's generators take
 PositiveInt = Annotated[int, Field(ge=1)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -40,7 +41,7 @@ class SceneConfig:
     digit_scale_sd: Annotated[float, Field(ge=0)]
     num_train: PositiveInt  # scenes
     num_test: PositiveInt
-    seed: Count
+    seed: Seed
     root: str  # folder for generated scenes and downloaded digits
 
 
@@ -66,7 +67,7 @@ class NpzConfig:
     path: str
     test_path: str | None  # null: hold out `test_fraction` of `path`
     test_fraction: Probability
-    seed: Count  # chooses the held-out images
+    seed: Seed  # chooses the held-out images
 
 
 DataConfig = MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig
@@ -220,7 +221,7 @@ class Config:
     """Everything that defines a run."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # part of the run folder's name
-    seed: Count
+    seed: Seed
     device: Literal["auto", "cpu", "cuda"]
     resume: str | None
     data: Annotated[DataConfig, Field(discriminator="kind")]
