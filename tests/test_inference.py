@@ -158,6 +158,12 @@ def test_marginal_scales_with_subsampling():
     assert (whole.mean() - part.mean()).abs() < SIGMAS * error
 
 
+def test_marginal_refuses_a_model_without_masking(images):
+    air = tiny(use_masking=False)
+    with pytest.raises(ValueError, match="z_where_0 is not masked: use_masking must be True"):
+        MarginalELBO().loss(air.model, air.guide, images)
+
+
 def test_count_log_probs_equals_the_product_and_sums_to_one():
     logits = torch.randn(5, 4, dtype=torch.float64)
     pi = logits.sigmoid()

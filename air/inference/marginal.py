@@ -99,6 +99,9 @@ def marginal_parts(model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
 
     Returns:
         likelihood, kl_pres, kl_where, kl_what: scalars, scaled like the plate's subsample.
+
+    Raises:
+        ValueError: the model does not mask the latents of absent objects.
     """
     logits: list[Tensor] = []
     log_prior: float | Tensor = 0.0
@@ -109,9 +112,15 @@ def marginal_parts(model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
             prior = model_trace.nodes[name]
             log_prior = log_prior + prior["fn"].log_prob(prior["value"])  # (T + 1, N)
         else:
+            prior = model_trace.nodes[name]
+            if prior["fn"].batch_shape == site["fn"].batch_shape:
+                raise ValueError(
+                    f"MarginalELBO is defined for the masked objective only, but {name} is not "
+                    "masked: use_masking must be True"
+                )
             # The model's mask is its staircase, so this is 0 where the object is absent.
             kl[latent_part(name)] = kl[latent_part(name)] + kl_divergence(
-                site["fn"], model_trace.nodes[name]["fn"]
+                site["fn"], prior["fn"]
             )  # (T + 1, N)
 
     log_q = count_log_probs(torch.cat(logits, -1)).mT  # (T + 1, N)
