@@ -10,8 +10,12 @@ of hat-function weights, and a transform is two matrix products.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from pyro.ops.provenance import detach_provenance, get_provenance, track_provenance
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # The inverse transform divides by s. A window with |s| below this covers over 100 images and shows
 # next to nothing, so s is held at this distance from 0 there (with its sign; +, if it is 0): the
@@ -30,12 +34,9 @@ def window_to_image(z_where: Tensor, windows: Tensor, x_size: int) -> Tensor:
     Returns:
         (..., x_size, x_size) images, sampled from the window at `s * u + (x, y)`.
     """
-    scale, x, y = z_where.unsqueeze(-1).unbind(-2)  # each (..., 1)
-    centres = _pixel_centres(x_size, z_where)
-    columns = _bilinear_weights(
-        scale * centres + x, windows.shape[-1]
-    )  # (..., x_size, window_size)
-    rows = _bilinear_weights(scale * centres + y, windows.shape[-2])
+    scale, position = z_where[..., :1, None], z_where[..., 1:, None]  # (..., 1, 1), (..., 2, 1)
+    coordinates = scale * _pixel_centres(x_size, z_where) + position  # (..., 2, x_size)
+    columns, rows = _bilinear_weights(coordinates, windows.shape[-1]).unbind(-3)
     return rows @ windows @ columns.mT
 
 
@@ -50,13 +51,9 @@ def image_to_window(z_where: Tensor, images: Tensor, window_size: int) -> Tensor
     Returns:
         (..., window_size, window_size) windows, sampled from the image at `(v - (x, y)) / s`.
     """
-    scale, x, y = z_where.unsqueeze(-1).unbind(-2)  # each (..., 1)
-    scale = away_from_zero(scale)
-    centres = _pixel_centres(window_size, z_where)
-    columns = _bilinear_weights(
-        (centres - x) / scale, images.shape[-1]
-    )  # (..., window_size, x_size)
-    rows = _bilinear_weights((centres - y) / scale, images.shape[-2])
+    scale, position = z_where[..., :1, None], z_where[..., 1:, None]  # (..., 1, 1), (..., 2, 1)
+    coordinates = (_pixel_centres(window_size, z_where) - position) / away_from_zero(scale)
+    columns, rows = _bilinear_weights(coordinates, images.shape[-1]).unbind(-3)
     return rows @ images @ columns.mT
 
 
@@ -89,5 +86,35 @@ def _pixel_centres(size: int, like: Tensor) -> Tensor:
 def _bilinear_weights(coordinates: Tensor, size: int) -> Tensor:
     """Return what each of `size` pixels adds at each coordinate: (..., P) -> (..., P, size)."""
     positions = ((coordinates + 1) * size - 1) / 2  # in pixels, 0 at the first pixel's centre
-    pixels = torch.arange(size, dtype=coordinates.dtype, device=coordinates.device)
-    return (1 - (positions.unsqueeze(-1) - pixels).abs()).relu()
+    # `TraceGraph_ELBO` follows tensors through functions, but cannot see into one of our own.
+    weights = _HatWeights.apply(detach_provenance(positions), size)
+    return track_provenance(weights, get_provenance(positions))
+
+
+class _HatWeights(torch.autograd.Function):
+    """max(0, 1 - |position - pixel|), with a gradient that knows where the two slopes are.
+
+    At most two of the `size` weights of a position are not 0, so its gradient gathers two numbers,
+    where autograd would walk over all of them once for each operation.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, positions: Tensor, size: int) -> Tensor:
+        """Return the weights: (..., P) -> (..., P, size)."""
+        ctx.save_for_backward(positions)
+        pixels = torch.arange(size, dtype=positions.dtype, device=positions.device)
+        return (positions.unsqueeze(-1) - pixels).abs_().neg_().add_(1).relu_()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of positions: the pixel to the right gains what the left loses."""
+        (positions,) = ctx.saved_tensors
+        size = grad.shape[-1]
+        left = positions.clamp(-2, size).floor().long().unsqueeze(-1)  # (..., P, 1)
+        pair = torch.cat((left, left + 1), -1)
+        inside = (pair >= 0) & (pair < size)
+        grad_left, grad_right = (
+            grad.gather(-1, pair.clamp(0, size - 1)).mul(inside).unbind(-1)
+        )  # each (..., P)
+        return grad_right - grad_left, None

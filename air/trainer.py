@@ -22,7 +22,7 @@ from air.data import Data, Scenes
 from air.errors import NonFiniteLossError
 from air.evaluation import Evaluation, evaluate
 from air.images import to_unit
-from air.inference import Estimator
+from air.inference import Estimator, build_gradients
 from air.inference.estimator import PARTS, elbo_of
 from air.interruption import Interruption
 from air.model import AIR
@@ -65,7 +65,6 @@ class Trainer:
     ) -> None:
         self.config = config
         self.model = model
-        self.estimator = estimator
         self.presence_schedule = presence_schedule
         self.data = data
         self.run_dir = run_dir
@@ -75,7 +74,10 @@ class Trainer:
         self.optimizer = build_optimizer(config.optim, model)
         self.scheduler = build_scheduler(config.optim, self.optimizer, config.train.num_iterations)
         self.order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
+        self.gradients = build_gradients(estimator, model, self.device, config.train.recorded)
+        self._images = data.train.images.to(self.device)  # as they are stored: mostly uint8
         self._parameters = list(model.parameters())
+        self._totals = _Totals()
         self._saved_at: int | None = None
 
     def fit(self, interruption: Interruption) -> Outcome:
@@ -85,23 +87,20 @@ class Trainer:
             NonFiniteLossError: a term of the loss is not finite; the last checkpoint stays.
         """
         train = self.config.train
-        totals = _Totals()
+        self._totals = _Totals()
         with Progress(train.num_iterations, self.iteration) as progress:
             while self.iteration < train.num_iterations:
                 self._step()
-                totals.add(self.estimator.parts)
                 progress.advance(self.iteration)
                 if interruption.signal is not None:
                     self.save()
                     return Outcome(self.iteration, None)
                 last = self.iteration == train.num_iterations
                 if self.iteration % train.log_every == 0 or last:
-                    figures = totals.take(train.batch_size)
-                    self.tracker.log(self.iteration, {**figures, **self._settings()})
-                    progress.show(self.iteration, loss=figures["train/loss"])
+                    progress.show(self.iteration, loss=self._log_training())
                 # Before saving, so that what a checkpoint stands for has been looked at; but the
                 # last weights are kept before the long last look.
-                with totals.paused():
+                with self._totals.paused():
                     if self.iteration % train.eval_every == 0 and not last:
                         evaluation = self.look(self.data.test.subset(slice(train.eval_size)))
                         progress.show(self.iteration, **_shown(evaluation))
@@ -176,17 +175,16 @@ class Trainer:
         self.iteration = self._saved_at = checkpoint.iteration
 
     def _step(self) -> None:
-        images = self.data.train.images[self.order.indices(self.iteration)]
-        batch = to_unit(images, self.device)  # (batch_size, x_size, x_size)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.estimator.loss_and_grads(
-            self.model.model,
-            self.model.guide,
-            batch,
-            z_pres_prior_p=self.presence_schedule(self.iteration),
+        indices = self.order.indices(self.iteration).to(self.device)
+        batch = to_unit(self._images[indices], self.device)  # (batch_size, x_size, x_size)
+        prior = self.presence_schedule(self.iteration)
+        trial_probabilities = torch.tensor(
+            [prior(t) for t in range(self.model.num_steps)], dtype=torch.float64
         )
-        if not math.isfinite(loss):
-            self._report_non_finite(loss)
+        parts = self.gradients(batch, trial_probabilities.to(self.device))
+        if self.device.type == "cpu":  # a GPU's host would wait; it looks when it logs
+            self._check_finite(parts)
+        self._totals.add(parts)
         if self.config.optim.clip_norm is not None:
             # Losses are sums over the batch, as Pyro's are; the setting is per image.
             limit = self.config.optim.clip_norm * self.config.train.batch_size
@@ -195,11 +193,21 @@ class Trainer:
         self.scheduler.step()
         self.iteration += 1
 
-    def _report_non_finite(self, loss: float) -> None:
-        terms = [name for name in PARTS if not self.estimator.parts[name].isfinite()]
+    def _log_training(self) -> float:
+        """Log what training did since the last time; return the loss per image."""
+        self._check_finite(self._totals.parts)
+        figures = self._totals.take(self.config.train.batch_size)
+        self.tracker.log(self.iteration, {**figures, **self._settings()})
+        return figures["train/loss"]
+
+    def _check_finite(self, parts: dict[str, Tensor]) -> None:
+        loss = -elbo_of(parts).item()
+        if math.isfinite(loss):
+            return
+        wrong = [name for name in PARTS if not parts[name].isfinite()]
         raise NonFiniteLossError(
             f"iteration {self.iteration}: the loss is {loss}; not finite: "
-            f"{', '.join(terms) or 'the sum alone'}; the last good checkpoint in "
+            f"{', '.join(wrong) or 'the sum alone'}; the last good checkpoint in "
             f"{self.run_dir} is kept; a lower optim.lr or optim.clip_norm may help"
         )
 
@@ -218,13 +226,13 @@ class _Totals:
     """Sums of the objective's parts since they were last taken, and how fast they came."""
 
     def __init__(self) -> None:
-        self._parts: dict[str, Tensor] = {}
+        self.parts: dict[str, Tensor] = {}
         self._iterations = 0
         self._since = time.perf_counter()
 
     def add(self, parts: dict[str, Tensor]) -> None:
         for name, value in parts.items():
-            self._parts[name] = self._parts.get(name, 0.0) + value
+            self.parts[name] = self.parts.get(name, 0.0) + value
         self._iterations += 1
 
     @contextlib.contextmanager
@@ -237,15 +245,15 @@ class _Totals:
     def take(self, batch_size: int) -> dict[str, float]:
         """Return means per image, in nats, and steps per second; start again."""
         images = self._iterations * batch_size
-        elbo = elbo_of(self._parts).item() / images
+        elbo = elbo_of(self.parts).item() / images
         now = time.perf_counter()
         figures = {
             "train/loss": -elbo,
             "train/elbo": elbo,
-            **{f"train/{name}": value.item() / images for name, value in self._parts.items()},
+            **{f"train/{name}": value.item() / images for name, value in self.parts.items()},
             "time/steps_per_second": self._iterations / max(now - self._since, 1e-9),
         }
-        self._parts, self._iterations, self._since = {}, 0, now
+        self.parts, self._iterations, self._since = {}, 0, now
         return figures
 
 

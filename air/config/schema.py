@@ -189,6 +189,7 @@ class TrainConfig:
     eval_size: PositiveInt  # held-out images looked at on the way; the end looks at all
     save_every: PositiveInt
     num_pictures: Count  # scenes in each picture
+    recorded: bool  # record the tensor operations of the first step and play them back
 
 
 @_strict

@@ -6,10 +6,18 @@ from typing_extensions import assert_never
 
 from air.config import InferenceConfig
 from air.inference.estimator import Estimator
+from air.inference.gradients import Gradients, build_gradients
 from air.inference.marginal import MarginalELBO
 from air.inference.reinforce import ReinforceELBO
 
-__all__ = ["Estimator", "MarginalELBO", "ReinforceELBO", "build_estimator"]
+__all__ = [
+    "Estimator",
+    "Gradients",
+    "MarginalELBO",
+    "ReinforceELBO",
+    "build_estimator",
+    "build_gradients",
+]
 
 
 def build_estimator(config: InferenceConfig) -> Estimator:

@@ -21,6 +21,12 @@ class Estimator(Protocol):
 
     parts: dict[str, Tensor]
 
+    def surrogate_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Return a scalar whose gradient estimates that of -ELBO, summed over images."""
+        ...
+
     def loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> float:

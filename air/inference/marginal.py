@@ -53,10 +53,8 @@ class MarginalELBO(ELBO):
         )
         return model_trace, guide_trace
 
-    def differentiable_loss(
-        self, model: Program, guide: Program, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        """Return -ELBO, summed over images, as a tensor to differentiate.
+    def surrogate_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
+        """Return -ELBO, summed over images, as a tensor to differentiate: its own surrogate.
 
         Args:
             model: a program with the sites of `AIR.model`, with masking.
@@ -72,11 +70,11 @@ class MarginalELBO(ELBO):
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return -ELBO, summed over images."""
         with torch.no_grad():
-            return self.differentiable_loss(model, guide, *args, **kwargs).item()
+            return self.surrogate_loss(model, guide, *args, **kwargs).item()
 
     def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return -ELBO and add its gradient to every parameter's."""
-        loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        loss = self.surrogate_loss(model, guide, *args, **kwargs)
         loss.backward()
         return loss.item()
 

@@ -24,6 +24,13 @@ class ReinforceELBO(TraceGraph_ELBO):
         super().__init__()
         self.parts: dict[str, Tensor] = {}
 
+    def surrogate_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Return the scalar of Schulman et al. (2015, section 3) whose gradient is the estimate."""
+        _, surrogate = self._loss_and_surrogate_loss(model, guide, args, kwargs)
+        return surrogate
+
     def _get_trace(
         self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
