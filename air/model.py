@@ -23,8 +23,8 @@ from air.posterior import Posterior, infer
 class AIR(GenerativeModel, Guide):
     """Attend, Infer, Repeat.
 
-    The keyword arguments have the meanings of Pyro's `examples/air`; `embed_channels` and
-    `baseline_decay` are ours.
+    The keyword arguments have the meanings of Pyro's `examples/air`; `embed_channels`,
+    `embed_kernels`, `embed_strides` and `baseline_decay` are ours.
 
     Args:
         num_steps: the most objects in an image, at least 1.
@@ -48,12 +48,14 @@ class AIR(GenerativeModel, Guide):
         pos_prior_mean: mean of x and y.
         pos_prior_sd: standard deviation of x and y.
         likelihood_sd: standard deviation of a pixel around the canvas.
-        embed_channels: channels of strided convolutions before `embed_net`; None for none.
+        embed_channels: channels of convolutions before `embed_net`; None for none.
+        embed_kernels: their widths in pixels; 3 each by default.
+        embed_strides: their strides; 2 each by default.
         baseline_decay: use Pyro's decaying average with this decay instead of the neural baseline.
 
     Raises:
         ValueError: a size is below 1, the window exceeds the image, a standard deviation is not
-            positive, or the activation is unknown.
+            positive, the convolutions' lists differ in length, or the activation is unknown.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class AIR(GenerativeModel, Guide):
         pos_prior_sd: float = 1.0,
         likelihood_sd: float = 0.3,
         embed_channels: Sequence[int] | None = None,
+        embed_kernels: Sequence[int] | None = None,
+        embed_strides: Sequence[int] | None = None,
         baseline_decay: float | None = None,
     ) -> None:
         self.arguments: dict[str, Any] = {
@@ -107,7 +111,19 @@ class AIR(GenerativeModel, Guide):
 
         layer = non_linearity_layer(non_linearity)
         latent_size = 3 + z_what_size + 1
-        self.embed = Embed(x_size, embed_channels, embed_net, layer)
+        num_convolutions = len(embed_channels or ())
+
+        def embed() -> Embed:
+            return Embed(
+                x_size,
+                embed_channels,
+                embed_kernels or [3] * num_convolutions,
+                embed_strides or [2] * num_convolutions,
+                embed_net,
+                layer,
+            )
+
+        self.embed = embed()
         self.rnn = LSTM(self.embed.out_size, latent_size, rnn_hidden_size)
         self.predict = Predict(rnn_hidden_size, predict_net, layer)
         self.encode = Encoder(window_size**2, encoder_net, z_what_size, layer)
@@ -124,7 +140,7 @@ class AIR(GenerativeModel, Guide):
         self.bl: NeuralBaseline | None = None
         if use_baselines and baseline_decay is None:
             self.bl = NeuralBaseline(
-                Embed(x_size, embed_channels, embed_net, layer),
+                embed(),
                 latent_size,
                 rnn_hidden_size,
                 bl_predict_net,
@@ -151,3 +167,10 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
             f"window_size must be at most x_size={arguments['x_size']}, "
             f"got {arguments['window_size']}"
         )
+    num_convolutions = len(arguments["embed_channels"] or ())
+    for name in ("embed_kernels", "embed_strides"):
+        if arguments[name] and len(arguments[name]) != num_convolutions:
+            raise ValueError(
+                f"{name} must have one number for each of the {num_convolutions} embed_channels, "
+                f"got {arguments[name]}"
+            )

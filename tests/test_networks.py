@@ -11,10 +11,10 @@ def test_lstm_equals_torch_lstm_cell():
     ours, theirs = LSTM(7, 4, 5), nn.LSTMCell(7 + 4, 5)
     with torch.no_grad():
         theirs.weight_ih.copy_(
-            torch.cat((ours.from_embedding.weight, ours.from_latents.weight[:, :4]), -1)
+            torch.cat((ours.from_embedding.T, ours.from_latents.weight[:, :4]), -1)
         )
         theirs.weight_hh.copy_(ours.from_latents.weight[:, 4:])
-        theirs.bias_ih.copy_(ours.from_embedding.bias)
+        theirs.bias_ih.zero_()
         theirs.bias_hh.copy_(ours.from_latents.bias)
     embedding, state = torch.randn(3, 7), (torch.randn(3, 5), torch.randn(3, 5))
     expected = state
@@ -42,13 +42,13 @@ def test_mlp_layers():
     ("channels", "sizes"), [(None, None), (None, [6]), ([4, 5], None), ([4], [6])]
 )
 def test_embed_says_its_size(x_size, channels, sizes):
-    embed = Embed(x_size, channels, sizes, nn.ReLU)
+    embed = Embed(x_size, channels, (6, 3), (3, 2), sizes, nn.ReLU)
     assert embed(torch.rand(3, x_size, x_size)).shape == (3, embed.out_size)
 
 
 def test_embed_of_nothing_is_the_pixels():
     images = torch.rand(3, 9, 9)
-    assert torch.equal(Embed(9, None, None, nn.ReLU)(images), images.flatten(1))
+    assert torch.equal(Embed(9, None, (), (), None, nn.ReLU)(images), images.flatten(1))
 
 
 def test_standard_deviations_are_positive_even_for_huge_inputs():

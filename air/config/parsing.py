@@ -99,6 +99,14 @@ def _check_across_fields(config: Config) -> None:
                 f"digit at data.digit_scale_mean={data.digit_scale_mean}, got {data.canvas_size}"
             )
         check_sizes(config, data.canvas_size, data.num_train)
+    num_convolutions = len(config.model.embed_channels or ())
+    for name in ("embed_kernels", "embed_strides"):
+        numbers = getattr(config.model, name)
+        if numbers is not None and len(numbers) != num_convolutions:
+            raise ConfigError(
+                f"model.{name}: must have one number for each of the {num_convolutions} "
+                f"model.embed_channels, got {numbers}"
+            )
     if config.inference.kind == "marginal" and not config.model.use_masking:
         raise ConfigError(
             "model.use_masking: must be true with inference=marginal, which is defined for the "

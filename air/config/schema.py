@@ -88,6 +88,8 @@ class ModelConfig:
     decoder_net: Layers
     predict_net: Layers
     embed_channels: NonEmptyLayers | None
+    embed_kernels: NonEmptyLayers | None  # null: 3 pixels each
+    embed_strides: NonEmptyLayers | None  # null: 2 pixels each
     embed_net: NonEmptyLayers | None
     non_linearity: NonLinearity
     decoder_output_bias: Real | None
