@@ -8,6 +8,7 @@ from pathlib import Path
 import pyro
 import torch
 
+from air.allocator import keep_freed_memory
 from air.checkpoint import latest_checkpoint, load_weights, read_checkpoint
 from air.config import (
     Config,
@@ -45,6 +46,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
         AIRError: something the user gave cannot be used; nothing was written then.
         SystemExit: a signal stopped the run; its exit code is 128 plus the signal's number.
     """
+    keep_freed_memory()
     resume = config.resume is not None
     check_run_folder(run_dir, resume)
     device = choose_device(config)
