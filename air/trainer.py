@@ -90,7 +90,7 @@ class Trainer:
         self._totals = _Totals()
         with Progress(train.num_iterations, self.iteration) as progress:
             while self.iteration < train.num_iterations:
-                self._step()
+                self.step()
                 progress.advance(self.iteration)
                 if interruption.signal is not None:
                     self.save()
@@ -174,7 +174,12 @@ class Trainer:
             torch.cuda.set_rng_state(checkpoint.random_states["cuda"], self.device)
         self.iteration = self._saved_at = checkpoint.iteration
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Take one optimiser step on the next batch.
+
+        Raises:
+            NonFiniteLossError: a term of the loss is not finite.
+        """
         indices = self.order.indices(self.iteration).to(self.device)
         batch = to_unit(self._images[indices], self.device)  # (batch_size, x_size, x_size)
         prior = self.presence_schedule(self.iteration)

@@ -117,7 +117,7 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(
 ):
     from air.trainer import Trainer
 
-    step = Trainer._step
+    step = Trainer.step
 
     def poisoned(self):
         if self.iteration == 13:
@@ -125,7 +125,7 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(
                 self.model.decode.mlp.layers[0].weight.fill_(torch.inf)
         step(self)
 
-    monkeypatch.setattr(Trainer, "_step", poisoned)
+    monkeypatch.setattr(Trainer, "step", poisoned)
     with pytest.raises(
         NonFiniteLossError, match=r"iteration 13: the loss is nan; not finite: likeli"
     ):

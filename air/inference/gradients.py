@@ -93,8 +93,26 @@ class RecordedGradients:
         with torch.random.fork_rng(devices=devices), pyro.validation_enabled(False):
             recording = make_fx(program)(self.parameters, batch, trial_probabilities)
         recording.graph.eliminate_dead_code()
+        _write_in_place(recording, self.parameters)
         recording.recompile()
         return recording
+
+
+def _write_in_place(recording: Any, parameters: list[nn.Parameter]) -> None:
+    """Let the products that end in a gradient write into a tensor that every step uses again.
+
+    Gradients of weights are a step's largest tensors, and new memory costs more than the product.
+    """
+    (output,) = recording.graph.find_nodes(op="output")
+    gradients = output.args[0][: len(parameters)]  # before the parts
+    for position, (node, parameter) in enumerate(zip(gradients, parameters, strict=True)):
+        if node is None or node.target is not torch.ops.aten.mm.default or len(node.users) > 1:
+            continue
+        name = f"gradient_{position}"
+        recording.register_buffer(name, torch.empty_like(parameter, requires_grad=False))
+        with recording.graph.inserting_before(node):
+            node.update_kwarg("out", recording.graph.get_attr(name))
+        node.target = torch.ops.aten.mm.out
 
 
 class CudaGraphGradients(RecordedGradients):
