@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from air.geometry import window_to_image
-from air.likelihood import PixelNormal
+from air.likelihood import CanvasNormal
 from air.networks import Decoder
 from air.presence import PresencePrior, default_z_pres_prior_p, presence, prior_logit
 
 
 class ObjectLatents(NamedTuple):
-    """What one step of the generative model draws."""
+    """What the generative model draws; where there are several steps, before the last dimension."""
 
-    z_pres: Tensor  # (N, 1)
-    z_where: Tensor  # (N, 3)
-    z_what: Tensor  # (N, z_what_size)
+    z_pres: Tensor  # (N, 1) of one step, (N, num_steps) of several
+    z_where: Tensor  # (N, 3) or (N, num_steps, 3)
+    z_what: Tensor  # (N, z_what_size) or (N, num_steps, z_what_size)
 
 
 class GenerativeModel(nn.Module):
@@ -55,11 +55,12 @@ class GenerativeModel(nn.Module):
         pyro.module("decode", self.decode)
         with pyro.plate("data", data.shape[0], device=str(data.device)) as index:
             batch = data[index]  # (n, x_size, x_size)
-            _, canvas = self.prior(
-                batch.shape[0], z_pres_prior_p=z_pres_prior_p, num_steps=num_steps
-            )
+            latents = self.draw(batch.shape[0], z_pres_prior_p, num_steps)
+            objects = self.place(latents.z_where, latents.z_what)
             pyro.sample(
-                "obs", PixelNormal(canvas.flatten(-2), self.likelihood_sd), obs=batch.flatten(-2)
+                "obs",
+                CanvasNormal(latents.z_pres, objects.flatten(-2), self.likelihood_sd),
+                obs=batch.flatten(-2),
             )
 
     def prior(
@@ -80,16 +81,24 @@ class GenerativeModel(nn.Module):
             `((z_where, z_pres), images)`: a tensor (n, 3) and one (n, 1) for each step, and images
             (n, x_size, x_size).
         """
-        objects: list[ObjectLatents] = []
+        z_pres, z_where, z_what = self.draw(n, z_pres_prior_p, num_steps)
+        canvas = self.render(z_pres, z_where, z_what)
+        return (list(z_where.unbind(-2)), list(z_pres.split(1, -1))), canvas
+
+    def draw(
+        self, n: int, z_pres_prior_p: PresencePrior, num_steps: int | None = None
+    ) -> ObjectLatents:
+        """Draw the latents of n images: as `prior`, with a dimension of steps before the last."""
+        steps: list[ObjectLatents] = []
         z_pres = self.z_where_prior_mean.new_ones(n, 1)
         for t in range(self.num_steps if num_steps is None else num_steps):
-            objects.append(self.prior_step(t, z_pres, z_pres_prior_p))
-            z_pres = objects[-1].z_pres
-        z_pres_steps, z_where, z_what = (list(latent) for latent in zip(*objects, strict=True))
-        canvas = self.render(
-            torch.cat(z_pres_steps, -1), torch.stack(z_where, -2), torch.stack(z_what, -2)
+            steps.append(self.prior_step(t, z_pres, z_pres_prior_p))
+            z_pres = steps[-1].z_pres
+        return ObjectLatents(
+            torch.cat([step.z_pres for step in steps], -1),  # (n, num_steps)
+            torch.stack([step.z_where for step in steps], -2),  # (n, num_steps, 3)
+            torch.stack([step.z_what for step in steps], -2),  # (n, num_steps, z_what_size)
         )
-        return (z_where, z_pres_steps), canvas
 
     def prior_step(
         self, t: int, previous_z_pres: Tensor, z_pres_prior_p: PresencePrior
@@ -118,11 +127,25 @@ class GenerativeModel(nn.Module):
         )  # (n, z_what_size)
         return ObjectLatents(z_pres, z_where, z_what)
 
+    def place(self, z_where: Tensor, z_what: Tensor) -> Tensor:
+        """Decode objects and place each on a canvas of its own.
+
+        The steps do not depend on one another here, so one pass does all of them.
+
+        Args:
+            z_where: (n, num_steps, 3).
+            z_what: (n, num_steps, z_what_size).
+
+        Returns:
+            (n, num_steps, x_size, x_size).
+        """
+        windows = self.decode(z_what).unflatten(-1, (self.window_size, self.window_size))
+        return window_to_image(z_where, windows, self.x_size)
+
     def render(self, z_pres: Tensor, z_where: Tensor, z_what: Tensor) -> Tensor:
         """Add up the objects that are present.
 
-        There is no occlusion: overlapping objects add up, beyond 1 if they must. The steps do not
-        depend on one another here, so one pass decodes and places the objects of all of them.
+        There is no occlusion: overlapping objects add up, beyond 1 if they must.
 
         Args:
             z_pres: (..., n, num_steps), 0 or 1; further leading dimensions render the same objects
@@ -133,6 +156,4 @@ class GenerativeModel(nn.Module):
         Returns:
             (..., n, x_size, x_size) canvases.
         """
-        windows = self.decode(z_what).unflatten(-1, (self.window_size, self.window_size))
-        objects = window_to_image(z_where, windows, self.x_size)  # (n, num_steps, x_size, x_size)
-        return torch.einsum("...nt,ntij->...nij", z_pres, objects)
+        return torch.einsum("...nt,ntij->...nij", z_pres, self.place(z_where, z_what))
