@@ -19,7 +19,7 @@ from air.config import (
     config_values,
 )
 from air.data import load_data
-from air.inference import build_estimator
+from air.inference import build_objective
 from air.interruption import noticed
 from air.model import AIR
 from air.pictures import save_prior_samples, save_reconstructions
@@ -68,7 +68,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     model = build_model(config, data.train.x_size).to(device)
     if checkpoint and checkpoint_file:
         load_weights(model, checkpoint, checkpoint_file)
-    estimator = build_estimator(config.inference)
+    objective = build_objective(config.inference, config.sleep)
     schedule = build_presence_schedule(config.prior, config.model.num_steps)
 
     # Pyro's validation looks at every value of every distribution in every step; tests have it on.
@@ -79,7 +79,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
         tracker = build_tracker(config.tracking, run_dir, values, start if resume else None)
         exit_code = 1
         try:
-            trainer = Trainer(config, model, estimator, schedule, data, run_dir, tracker)
+            trainer = Trainer(config, model, objective, schedule, data, run_dir, tracker)
             if checkpoint and checkpoint_file:
                 trainer.restore(checkpoint)
             if resume:

@@ -22,8 +22,8 @@ from air.data import Data, Scenes
 from air.errors import NonFiniteLossError
 from air.evaluation import Evaluation, evaluate
 from air.images import to_unit
-from air.inference import Estimator, build_gradients
-from air.inference.estimator import PARTS, elbo_of
+from air.inference import Objective, build_gradients
+from air.inference.estimator import elbo_of
 from air.interruption import Interruption
 from air.model import AIR
 from air.optim import build_optimizer, build_scheduler, restore_optimizer
@@ -46,7 +46,7 @@ class Trainer:
     Args:
         config: the run.
         model: on its device.
-        estimator: of the ELBO and its gradient.
+        objective: what a step minimises.
         presence_schedule: iteration -> presence prior.
         data: images to train on, and held-out ones.
         run_dir: where checkpoints go.
@@ -57,7 +57,7 @@ class Trainer:
         self,
         config: Config,
         model: AIR,
-        estimator: Estimator,
+        objective: Objective,
         presence_schedule: PresenceSchedule,
         data: Data,
         run_dir: Path,
@@ -74,7 +74,7 @@ class Trainer:
         self.optimizer = build_optimizer(config.optim, model)
         self.scheduler = build_scheduler(config.optim, self.optimizer, config.train.num_iterations)
         self.order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
-        self.gradients = build_gradients(estimator, model, self.device, config.train.recorded)
+        self.gradients = build_gradients(objective, model, self.device, config.train.recorded)
         self._images = data.train.images.to(self.device)  # as they are stored: mostly uint8
         self._parameters = list(model.parameters())
         self._totals = _Totals()
@@ -206,10 +206,10 @@ class Trainer:
         return figures["train/loss"]
 
     def _check_finite(self, parts: dict[str, Tensor]) -> None:
-        loss = -elbo_of(parts).item()
+        loss = -elbo_of(parts).item() + float(parts.get("sleep", 0.0))
         if math.isfinite(loss):
             return
-        wrong = [name for name in PARTS if not parts[name].isfinite()]
+        wrong = [name for name, value in parts.items() if not value.isfinite()]
         raise NonFiniteLossError(
             f"iteration {self.iteration}: the loss is {loss}; not finite: "
             f"{', '.join(wrong) or 'the sum alone'}; the last good checkpoint in "

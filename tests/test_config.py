@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 
 from air.config import ConfigError, config_values, parse_config
 from air.config.command import plain_values, resumed_values
-from air.inference import build_estimator
+from air.inference import build_objective
 from air.prior import build_presence_schedule
 from air.run import build_model
 from tests.conftest import REPOSITORY
@@ -32,7 +32,7 @@ def options():
 def test_every_option_composes_and_builds(option):
     config = parse_config(composed(option, *(["data.path=x.npz"] if option == "data=npz" else [])))
     model = build_model(config, x_size=50)
-    build_estimator(config.inference)
+    build_objective(config.inference, config.sleep)
     prior = build_presence_schedule(config.prior, config.model.num_steps)(0)
     assert all(0 < prior(t) < 1 for t in range(model.num_steps))
     assert parse_config(config_values(config)) == config
@@ -102,6 +102,11 @@ BAD = {
     "model.use_masking=false": "model.use_masking: must be true with inference=marginal",
     "model.non_linearity=Foo": "model.non_linearity: must be 'ReLU', .*, got 'Foo'",
     "model.embed_net=[]": r"model.embed_net: must have at least one layer, got \[\]",
+    "model.embed_kernels=[3]": r"model.embed_kernels: must have one number for each of the 2 ",
+    "model.embed_strides=[2,2,2]": r"model.embed_strides: must have .*, got \[2, 2, 2\]",
+    "sleep.weight=0": "sleep.weight: must be greater than 0, got 0",
+    "sleep.batch_size=0": "sleep.batch_size: must be greater than or equal to 1, got 0",
+    "sleep.max_objects=0": "sleep.max_objects: must be greater than or equal to 1, got 0",
     "model.encoder_net=[10,0]": "model.encoder_net.1: must be greater than or equal to 1, got 0",
     "prior.success=0": "prior.success: must be greater than 0, got 0",
     "prior.success=1.0": "prior.success: must be less than 1, got 1.0",

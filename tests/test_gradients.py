@@ -4,7 +4,7 @@ import pyro
 import pytest
 import torch
 
-from air.inference import MarginalELBO, ReinforceELBO
+from air.inference import MarginalELBO, Objective, ReinforceELBO, SleepPhase
 from air.inference.gradients import (
     CudaGraphGradients,
     HandlerGradients,
@@ -16,14 +16,27 @@ from tests.models import tiny
 PROBABILITIES = torch.tensor([0.6, 0.3], dtype=torch.float64)
 
 
+def marginal():
+    return Objective(MarginalELBO())
+
+
+def reinforce():
+    return Objective(ReinforceELBO())
+
+
+def asleep():
+    return Objective(MarginalELBO(), SleepPhase(0.5, 3, max_objects=2))
+
+
 def variants():
     return [
-        pytest.param(MarginalELBO, {}, id="marginal"),
-        pytest.param(MarginalELBO, {"embed_channels": [2], "embed_net": [4]}, id="marginal-conv"),
-        pytest.param(ReinforceELBO, {}, id="reinforce"),
-        pytest.param(ReinforceELBO, {"use_masking": False}, id="reinforce-unmasked"),
+        pytest.param(marginal, {}, id="marginal"),
+        pytest.param(marginal, {"embed_channels": [2], "embed_net": [4]}, id="marginal-conv"),
+        pytest.param(asleep, {}, id="marginal-sleep"),
+        pytest.param(reinforce, {}, id="reinforce"),
+        pytest.param(reinforce, {"use_masking": False}, id="reinforce-unmasked"),
         pytest.param(
-            ReinforceELBO, {"use_baselines": True, "bl_predict_net": [3]}, id="reinforce-baseline"
+            reinforce, {"use_baselines": True, "bl_predict_net": [3]}, id="reinforce-baseline"
         ),
     ]
 
@@ -54,13 +67,13 @@ def same(one, other):
                 assert torch.equal(grad, other_grad)
 
 
-@pytest.mark.parametrize(("estimator", "arguments"), variants())
-def test_playing_back_equals_running_the_handlers(estimator, arguments):
+@pytest.mark.parametrize(("objective", "arguments"), variants())
+def test_playing_back_equals_running_the_handlers(objective, arguments):
     model = tiny(**arguments)
     batches = torch.rand(3, 5, 6, 6)
-    recorded = RecordedGradients(estimator(), model)
+    recorded = RecordedGradients(objective(), model)
     played, after = taken(recorded, model, batches)
-    run, after_run = taken(HandlerGradients(estimator(), model), model, batches)
+    run, after_run = taken(HandlerGradients(objective(), model), model, batches)
     same(played, run)
     assert after == after_run  # as many random numbers, and none for the recording itself
 
@@ -68,23 +81,23 @@ def test_playing_back_equals_running_the_handlers(estimator, arguments):
 def test_new_weights_and_another_prior_reach_the_recording():
     model = tiny()
     batches = torch.rand(1, 4, 6, 6)
-    recorded = RecordedGradients(MarginalELBO(), model)
+    recorded = RecordedGradients(marginal(), model)
     taken(recorded, model, batches)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     other = torch.tensor([0.1, 0.9], dtype=torch.float64)
     played, _ = taken(recorded, model, batches, 3, other)
-    run, _ = taken(HandlerGradients(MarginalELBO(), model), model, batches, 3, other)
+    run, _ = taken(HandlerGradients(marginal(), model), model, batches, 3, other)
     same(played, run)
 
 
 def test_a_batch_of_another_size_is_recorded_anew():
     model = tiny()
-    recorded = RecordedGradients(MarginalELBO(), model)
+    recorded = RecordedGradients(marginal(), model)
     batches = [torch.rand(n, 6, 6) for n in (4, 2, 4)]
     played, _ = taken(recorded, model, batches)
-    run, _ = taken(HandlerGradients(MarginalELBO(), model), model, batches)
+    run, _ = taken(HandlerGradients(marginal(), model), model, batches)
     same(played, run)
 
 
@@ -92,17 +105,17 @@ def test_recording_under_validation_is_the_same():
     model = tiny()
     batches = torch.rand(1, 4, 6, 6)
     with pyro.validation_enabled(True):
-        played, _ = taken(RecordedGradients(MarginalELBO(), model), model, batches)
-    run, _ = taken(HandlerGradients(MarginalELBO(), model), model, batches)
+        played, _ = taken(RecordedGradients(marginal(), model), model, batches)
+    run, _ = taken(HandlerGradients(marginal(), model), model, batches)
     same(played, run)
 
 
 def test_the_device_and_the_setting_choose_the_kind():
     model = tiny()
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert type(build_gradients(MarginalELBO(), model, cpu, False)) is HandlerGradients
-    assert type(build_gradients(MarginalELBO(), model, cpu, True)) is RecordedGradients
-    assert type(build_gradients(MarginalELBO(), model, cuda, True)) is CudaGraphGradients
+    assert type(build_gradients(marginal(), model, cpu, False)) is HandlerGradients
+    assert type(build_gradients(marginal(), model, cpu, True)) is RecordedGradients
+    assert type(build_gradients(marginal(), model, cuda, True)) is CudaGraphGradients
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -111,11 +124,9 @@ def test_a_cuda_graph_equals_playing_back():
     batches = torch.rand(3, 5, 6, 6, device="cuda")
     probabilities = PROBABILITIES.cuda()
     graph, _ = taken(
-        CudaGraphGradients(MarginalELBO(), model), model, batches, probabilities=probabilities
+        CudaGraphGradients(marginal(), model), model, batches, probabilities=probabilities
     )
-    run, _ = taken(
-        HandlerGradients(MarginalELBO(), model), model, batches, probabilities=probabilities
-    )
+    run, _ = taken(HandlerGradients(marginal(), model), model, batches, probabilities=probabilities)
     for (parts, grads), (other_parts, other_grads) in zip(graph, run, strict=True):
         assert parts == pytest.approx(other_parts, rel=1e-4)
         for grad, other in zip(grads, other_grads, strict=True):

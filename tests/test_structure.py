@@ -32,9 +32,9 @@ def importers(package):
     }
 
 
-def test_only_scripts_and_the_command_module_know_hydra():
-    assert importers("hydra") == {"scripts.train", "air.config.command"}
-    assert importers("omegaconf") == {"scripts.train", "air.config.command"}
+def test_only_scripts_and_the_config_modules_know_hydra():
+    known = {"scripts.train", "air.config.command", "air.config.compose"}
+    assert importers("hydra") == importers("omegaconf") == known
 
 
 def test_only_the_tracking_module_imports_wandb():

@@ -93,7 +93,9 @@ def test_same_seed_same_run_and_zero_is_a_seed(configured, tmp_path):
 
 
 def test_metrics_hold_losses_parts_counts_rates_and_prior(configured, tmp_path):
-    metric = train(configured("prior=linear", "prior.anneal_duration=20"), tmp_path, [])
+    settings = ["prior=linear", "prior.anneal_duration=20", "optim.lr=1e-3"]
+    settings += ["optim.warmup_iterations=0"]
+    metric = train(configured(*settings), tmp_path, [])
     lines = read_metrics(tmp_path / "metrics.jsonl")
     trained = [line for line in lines if "train/loss" in line]
     assert [line["iteration"] for line in trained] == [5, 10, 15, 20]
@@ -101,6 +103,7 @@ def test_metrics_hold_losses_parts_counts_rates_and_prior(configured, tmp_path):
         parts = [line[f"train/{p}"] for p in ("likelihood", "kl_pres", "kl_where", "kl_what")]
         assert line["train/elbo"] == pytest.approx(parts[0] - sum(parts[1:]), rel=1e-5)
         assert line["train/loss"] == -line["train/elbo"]
+        assert line["train/sleep"] > 0
         assert line["time/steps_per_second"] > 0
     assert [line["optim/lr"] for line in trained] == pytest.approx([7.5e-4, 5e-4, 2.5e-4, 0])
     assert trained[0]["prior/p_0"] > trained[-1]["prior/p_0"] > 0

@@ -1,7 +1,7 @@
 """What a run is: the schema, and how plain values become it.
 
 Nothing here imports torch, so a wrong configuration is reported before anything heavy is loaded.
-`air.config.command`, which knows Hydra, is imported by scripts alone.
+`air.config.command` and `air.config.compose`, which know Hydra, are imported by scripts alone.
 """
 
 from air.config.parsing import (
@@ -17,6 +17,7 @@ from air.config.schema import (
     Config,
     ConstantPriorConfig,
     DataConfig,
+    DreamsConfig,
     InferenceConfig,
     ModelConfig,
     MovingAverageBaselineConfig,
@@ -24,11 +25,13 @@ from air.config.schema import (
     MultiMNISTFullConfig,
     NeuralBaselineConfig,
     NoBaselineConfig,
+    NoSleepConfig,
     NoTrackingConfig,
     NpzConfig,
     OptimConfig,
     PriorConfig,
     SceneConfig,
+    SleepConfig,
     TrackingConfig,
     TrainConfig,
     WandbConfig,
@@ -43,6 +46,7 @@ __all__ = [
     "ConfigError",
     "ConstantPriorConfig",
     "DataConfig",
+    "DreamsConfig",
     "InferenceConfig",
     "ModelConfig",
     "MovingAverageBaselineConfig",
@@ -50,11 +54,13 @@ __all__ = [
     "MultiMNISTFullConfig",
     "NeuralBaselineConfig",
     "NoBaselineConfig",
+    "NoSleepConfig",
     "NoTrackingConfig",
     "NpzConfig",
     "OptimConfig",
     "PriorConfig",
     "SceneConfig",
+    "SleepConfig",
     "TrackingConfig",
     "TrainConfig",
     "WandbConfig",

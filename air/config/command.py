@@ -1,6 +1,6 @@
 """The command line: Hydra composes the values, this module checks them and reports what is wrong.
 
-With `air.config` itself it is all of the package that knows Hydra.
+With `air.config.compose` it is all of the package that knows Hydra.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run_command(main: Callable[[], Any]) -> None:
     try:
         main()
     except (AIRError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {_one_line(error)}")
+        sys.exit(f"error: {one_line(error)}")
     except OSError as error:  # a full disk, a file where a folder should be, no permission
         sys.exit(f"error: {error.filename or 'the run folder'}: {error.strerror or error}")
 
@@ -53,7 +53,7 @@ def one_line_errors() -> Iterator[None]:
     except AIRError as error:
         if _sweep() is not None:
             raise
-        sys.exit(f"error: {_one_line(error)}")
+        sys.exit(f"error: {one_line(error)}")
 
 
 def plain_values(composed: DictConfig) -> dict[str, Any]:
@@ -113,7 +113,8 @@ def _dotted_keys(values: dict[str, Any], prefix: str = "") -> set[str]:
     return keys
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Say what is wrong in one line; Hydra's own errors take several."""
     text = str(error)
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and not unknown.group(1).startswith("hydra."):

@@ -166,6 +166,26 @@ class NoBaselineConfig:
 BaselineConfig = NeuralBaselineConfig | MovingAverageBaselineConfig | NoBaselineConfig
 
 
+@_strict
+class NoSleepConfig:
+    """The ELBO alone."""
+
+    kind: Literal["none"]
+
+
+@_strict
+class DreamsConfig:
+    """A sleep phase: the guide also learns from scenes that the model dreams."""
+
+    kind: Literal["dreams"]
+    weight: PositiveReal  # of a dream's -log q against an image's -ELBO
+    batch_size: PositiveInt  # dreams in a step
+    max_objects: PositiveInt | None  # in a dream; null: as many as the model has steps
+
+
+SleepConfig = NoSleepConfig | DreamsConfig
+
+
 # --- optimisation, training, tracking -----------------------------------------------------------
 
 
@@ -232,6 +252,7 @@ class Config:
     prior: Annotated[PriorConfig, Field(discriminator="kind")]
     baseline: Annotated[BaselineConfig, Field(discriminator="kind")]
     inference: InferenceConfig
+    sleep: Annotated[SleepConfig, Field(discriminator="kind")]
     optim: OptimConfig
     train: TrainConfig
     tracking: Annotated[TrackingConfig, Field(discriminator="kind")]

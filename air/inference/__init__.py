@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing_extensions import assert_never
 
-from air.config import InferenceConfig
+from air.config import DreamsConfig, InferenceConfig, SleepConfig
 from air.inference.estimator import Estimator
 from air.inference.gradients import Gradients, build_gradients
 from air.inference.marginal import MarginalELBO
+from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
+from air.inference.sleep import SleepPhase
 
 __all__ = [
     "Estimator",
     "Gradients",
     "MarginalELBO",
+    "Objective",
     "ReinforceELBO",
+    "SleepPhase",
     "build_estimator",
     "build_gradients",
+    "build_objective",
 ]
 
 
@@ -29,3 +34,11 @@ def build_estimator(config: InferenceConfig) -> Estimator:
             return ReinforceELBO()
         case _:
             assert_never(config.kind)
+
+
+def build_objective(inference: InferenceConfig, sleep: SleepConfig) -> Objective:
+    """Return what the configuration says a step minimises."""
+    phase = None
+    if isinstance(sleep, DreamsConfig):
+        phase = SleepPhase(sleep.weight, sleep.batch_size, sleep.max_objects)
+    return Objective(build_estimator(inference), phase)

@@ -10,7 +10,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from air.inference.estimator import PARTS, Estimator
+from air.inference.objective import Objective
 from air.model import AIR
 
 log = logging.getLogger(__name__)
@@ -24,19 +24,20 @@ class HandlerGradients:
     """Runs model and guide under Pyro's handlers and differentiates, for every batch anew.
 
     Args:
-        estimator: of the ELBO and its gradient.
+        objective: what is differentiated.
         model: whose parameters get gradients.
     """
 
-    def __init__(self, estimator: Estimator, model: AIR) -> None:
-        self.estimator = estimator
+    def __init__(self, objective: Objective, model: AIR) -> None:
+        self.objective = objective
         self.model = model
 
     def __call__(self, batch: Tensor, trial_probabilities: Tensor) -> dict[str, Tensor]:
         """Set the gradients of a batch (N, x_size, x_size); return the parts."""
         self.model.zero_grad(set_to_none=True)
-        surrogate(self.estimator, self.model, batch, trial_probabilities).backward()
-        return self.estimator.parts
+        loss, parts = self.objective(self.model, batch, trial_probabilities)
+        loss.backward()
+        return parts
 
 
 class RecordedGradients:
@@ -47,12 +48,12 @@ class RecordedGradients:
     the same random numbers and gives the same gradients, bit for bit.
 
     Args:
-        estimator: of the ELBO and its gradient.
+        objective: what is differentiated.
         model: whose parameters get gradients.
     """
 
-    def __init__(self, estimator: Estimator, model: AIR) -> None:
-        self.estimator = estimator
+    def __init__(self, objective: Objective, model: AIR) -> None:
+        self.objective = objective
         self.model = model
         self.parameters: list[nn.Parameter] = list(model.parameters())
         self._recordings: dict[torch.Size, Callable[..., Any]] = {}
@@ -62,12 +63,12 @@ class RecordedGradients:
         gradients, parts = self.play(batch, trial_probabilities)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        return dict(zip(PARTS, parts, strict=True))
+        return dict(zip(self.objective.part_names, parts, strict=True))
 
     def play(
         self, batch: Tensor, trial_probabilities: Tensor
     ) -> tuple[list[Tensor | None], list[Tensor]]:
-        """Return the gradient of every parameter, and the parts in the order of `PARTS`."""
+        """Return the gradient of every parameter, and the parts in the order of their names."""
         recording = self._recordings.get(batch.shape)
         if recording is None:
             recording = self.record(batch, trial_probabilities)
@@ -84,9 +85,9 @@ class RecordedGradients:
             parameters: list[Tensor], batch: Tensor, trial_probabilities: Tensor
         ) -> tuple[tuple[Tensor | None, ...], list[Tensor]]:
             # The recorder knows tensors by identity: the model's parameters are these very ones.
-            loss = surrogate(self.estimator, self.model, batch, trial_probabilities)
+            loss, parts = self.objective(self.model, batch, trial_probabilities)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-            return gradients, [self.estimator.parts[name] for name in PARTS]
+            return gradients, [parts[name] for name in self.objective.part_names]
 
         devices = [batch.device] if batch.device.type == "cuda" else []
         # Validation asks for values, which a recording does not have.
@@ -121,8 +122,8 @@ class CudaGraphGradients(RecordedGradients):
     The graph reads its batch from and leaves its gradients in tensors of its own.
     """
 
-    def __init__(self, estimator: Estimator, model: AIR) -> None:
-        super().__init__(estimator, model)
+    def __init__(self, objective: Objective, model: AIR) -> None:
+        super().__init__(objective, model)
         self._graphs: dict[torch.Size, Any] = {}
 
     def __call__(self, batch: Tensor, trial_probabilities: Tensor) -> dict[str, Tensor]:
@@ -135,7 +136,8 @@ class CudaGraphGradients(RecordedGradients):
         graph.replay()
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        return {name: part.clone() for name, part in zip(PARTS, parts, strict=True)}
+        names = self.objective.part_names
+        return {name: part.clone() for name, part in zip(names, parts, strict=True)}
 
     def _capture(self, batch: Tensor, trial_probabilities: Tensor) -> Any:
         inputs = batch.clone(), trial_probabilities.to(batch.device, copy=True)
@@ -152,12 +154,12 @@ class CudaGraphGradients(RecordedGradients):
 
 
 def build_gradients(
-    estimator: Estimator, model: AIR, device: torch.device, recorded: bool
+    objective: Objective, model: AIR, device: torch.device, recorded: bool
 ) -> Gradients:
     """Return how the gradient of a batch is computed.
 
     Args:
-        estimator: of the ELBO and its gradient.
+        objective: what is differentiated.
         model: on its device.
         device: on a GPU a recording becomes a CUDA graph.
         recorded: record the first batch and play it back, or run Pyro's handlers every time.
@@ -167,14 +169,5 @@ def build_gradients(
         log.info("a decaying-average baseline is not recorded: Pyro's handlers run at every step")
         recorded = False
     if not recorded:
-        return HandlerGradients(estimator, model)
-    return (CudaGraphGradients if device.type == "cuda" else RecordedGradients)(estimator, model)
-
-
-def surrogate(
-    estimator: Estimator, model: AIR, batch: Tensor, trial_probabilities: Tensor
-) -> Tensor:
-    """Return the scalar whose gradient the estimator follows, summed over images."""
-    return estimator.surrogate_loss(
-        model.model, model.guide, batch, z_pres_prior_p=lambda t: trial_probabilities[t]
-    )
+        return HandlerGradients(objective, model)
+    return (CudaGraphGradients if device.type == "cuda" else RecordedGradients)(objective, model)

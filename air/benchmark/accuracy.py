@@ -1,0 +1,94 @@
+"""How soon training gets to an accuracy, seed by seed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pyro
+import torch
+
+from air.benchmark.workloads import build_trainer
+from air.config import Config
+from air.data import Data, Scenes
+from air.errors import DataError
+from air.model import AIR
+
+_CHUNK = 500  # images at a time, which bounds memory
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """One training run.
+
+    Attributes:
+        seed: of the run.
+        seconds_to_target: of training, at the first look that found the accuracy; None: never.
+        iterations_to_target: likewise.
+        seconds: of training, in all.
+        accuracy: held-out count accuracy at the end.
+        looks: (iteration, seconds, accuracy) of each.
+    """
+
+    seed: int
+    seconds_to_target: float | None
+    iterations_to_target: int | None
+    seconds: float
+    accuracy: float
+    looks: tuple[tuple[int, float, float], ...]
+
+
+def measure_accuracy(
+    configs: Iterable[Config], data: Data, target: float, look_every: int
+) -> Iterator[AccuracyRow]:
+    """Train once with every configuration; they differ in their seeds.
+
+    Args:
+        configs: of the runs.
+        data: with the true counts of the held-out images.
+        target: held-out count accuracy, in [0, 1].
+        look_every: iterations between looks at all held-out images, which take no training time.
+
+    Raises:
+        DataError: the counts are not known.
+    """
+    for config in configs:
+        yield _train(config, data, target, look_every)
+
+
+def _train(config: Config, data: Data, target: float, look_every: int) -> AccuracyRow:
+    looks: list[tuple[int, float, float]] = []
+    seconds = 0.0
+    with pyro.validation_enabled(False):
+        trainer = build_trainer(config, data)
+        for iteration in range(1, config.train.num_iterations + 1):
+            started = time.perf_counter()
+            trainer.step()  # the first one records, which is training time too
+            if trainer.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds += time.perf_counter() - started
+            if iteration % look_every == 0 or iteration == config.train.num_iterations:
+                looks.append((iteration, seconds, count_accuracy(trainer.model, data.test)))
+    reached = next((look for look in looks if look[2] >= target), None)
+    return AccuracyRow(
+        seed=config.seed,
+        seconds_to_target=reached[1] if reached else None,
+        iterations_to_target=reached[0] if reached else None,
+        seconds=seconds,
+        accuracy=looks[-1][2],
+        looks=tuple(looks),
+    )
+
+
+def count_accuracy(model: AIR, scenes: Scenes) -> float:
+    """Return the share of images whose most probable count is right.
+
+    Raises:
+        DataError: the counts are not known.
+    """
+    if scenes.count is None:
+        raise DataError("data: must have the true counts of the held-out images, but has none")
+    chunks = scenes.images.split(_CHUNK)
+    count = torch.cat([model.infer(images).count for images in chunks]).cpu()
+    return (count == scenes.count).double().mean().item()

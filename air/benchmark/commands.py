@@ -1,0 +1,106 @@
+"""What a user waits for: the start of a run, and the answers for a folder of images."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import pyro
+
+from air.benchmark.timing import interleaved
+from air.benchmark.workloads import build_trainer, random_data
+from air.config import Config, NpzConfig
+from air.errors import AIRError
+
+TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
+METRICS = "metrics.jsonl"
+_LONGEST_START = 300  # seconds
+
+
+@dataclass(frozen=True)
+class StartRow:
+    """Starts of one kind of run.
+
+    Attributes:
+        tracking: where its metrics go.
+        seconds: from the command to its first logged optimiser step, the median.
+        slowest: seconds.
+    """
+
+    tracking: str
+    seconds: float
+    slowest: float
+
+
+@dataclass(frozen=True)
+class InferenceRow:
+    """Counting, finding and describing the objects of many images.
+
+    Attributes:
+        images: how many.
+        seconds: the median.
+        images_per_second: from the median.
+    """
+
+    images: int
+    seconds: float
+    images_per_second: float
+
+
+def measure_start(rounds: int, overrides: Sequence[str]) -> list[StartRow]:
+    """Start `scripts/train.py` as a user does and wait for its first step.
+
+    Args:
+        rounds: how often for each kind of tracking.
+        overrides: of the configuration; the data should be cached.
+
+    Raises:
+        AIRError: a run ended before its first step.
+    """
+    rows = []
+    for tracking in ("tracking=none", "tracking.mode=offline"):
+        seconds = [_start((*overrides, tracking)) for _ in range(rounds)]
+        rows.append(StartRow(tracking, median(seconds), max(seconds)))
+    return rows
+
+
+def _start(overrides: Sequence[str]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(sys.executable, str(TRAIN), *overrides, f"hydra.run.dir={folder}/run"),
+            *("train.num_iterations=1000000", "train.log_every=1"),
+        ]
+        started = time.perf_counter()
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        ) as process:
+            try:
+                metrics = Path(folder, "run", METRICS)
+                while not (metrics.is_file() and metrics.stat().st_size):
+                    seconds = time.perf_counter() - started
+                    if process.poll() is not None or seconds > _LONGEST_START:
+                        process.kill()
+                        assert process.stdout is not None
+                        said = process.stdout.read().decode().strip().splitlines()
+                        raise AIRError(f"{' '.join(command)}: {said[-1] if said else 'no step'}")
+                    time.sleep(0.01)
+                return time.perf_counter() - started
+            finally:
+                process.kill()
+
+
+def measure_inference(config: Config, rounds: int, num_images: int = 10_000) -> InferenceRow:
+    """Time `AIR.infer`; new weights take as long as trained ones."""
+    assert not isinstance(config.data, NpzConfig)
+    with pyro.validation_enabled(False):
+        data = random_data(config.data.canvas_size, num_images)
+        model = build_trainer(config, data).model
+        times = interleaved({"infer": lambda: model.infer(data.test.images)}, rounds, warmup=1)
+    seconds = times["infer"].median
+    return InferenceRow(num_images, seconds, num_images / seconds)

@@ -1,0 +1,34 @@
+"""Measurements as tables for the eye and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+_HIDDEN = ("looks",)  # too long for a table
+
+
+def table(rows: Sequence[Any]) -> str:
+    """Return rows, which are dataclasses of one kind, as a Markdown table."""
+    shown = [
+        {name: value for name, value in asdict(row).items() if name not in _HIDDEN} for row in rows
+    ]
+    empty = {name for name in shown[0] if all(row[name] is None for row in shown)}
+    kept = [{name: row[name] for name in row if name not in empty} for row in shown]
+    return tabulate(kept, headers="keys", tablefmt="github", floatfmt=".4g", missingval="-")
+
+
+def write_json(path: Path, results: dict[str, list[Any]]) -> None:
+    """Write measurements: lists of dataclasses, by section.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    plain = {section: [asdict(row) for row in rows] for section, rows in results.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,93 @@
+"""How long a step takes, beside what it computes and beside Pyro's own example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from air.benchmark.cost import measure_cost
+from air.benchmark.machine import Machine
+from air.benchmark.timing import interleaved
+from air.benchmark.workloads import Step, our_step, reference_step
+from air.config.compose import compose_config
+
+# The networks of Pyro's tutorial, which Pyro's own example is built with too.
+_REFERENCE = ("experiment=pyro_tutorial", "train.batch_size=64")
+
+REFERENCE_NAME = "Pyro's examples/air"
+STEPS: dict[str, tuple[str, ...]] = {
+    "pixels, reinforce": _REFERENCE,
+    "pixels, marginal": (*_REFERENCE, "inference=marginal", "baseline=none"),
+    "quickstart": (),
+    "quickstart, not recorded": ("train.recorded=false",),
+}
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One kind of step.
+
+    Attributes:
+        step: its name.
+        milliseconds: the median.
+        quartile_low, quartile_high: of the times, in milliseconds.
+        reference_ratio: how many times longer the reference takes; None without one.
+        gigaflops: floating-point operations of products and convolutions, in 10⁹.
+        megabytes: read and written by all operations, in 10⁶.
+        peak_megabytes: the most that the step's own tensors held at one time.
+        floor: milliseconds for the operations at the machine's ceiling for products.
+        ceiling_fraction: floor over median.
+    """
+
+    step: str
+    milliseconds: float
+    quartile_low: float
+    quartile_high: float
+    reference_ratio: float | None
+    gigaflops: float
+    megabytes: float
+    peak_megabytes: float
+    floor: float
+    ceiling_fraction: float
+
+
+def measure_steps(
+    machine: Machine, rounds: int, checkout: Path | None, overrides: Sequence[str] = ()
+) -> list[StepRow]:
+    """Time every step of `STEPS`, taking turns, and the reference's among them.
+
+    Args:
+        machine: with its ceilings.
+        rounds: how often each is timed.
+        checkout: of Pyro's repository, or None to leave the reference out.
+        overrides: of the quickstart's configuration.
+    """
+    steps: dict[str, Step] = {}
+    if checkout is not None:
+        steps[REFERENCE_NAME] = reference_step(checkout, compose_config(_REFERENCE))
+    for name, own in STEPS.items():
+        changed = overrides if name.startswith("quickstart") else ()
+        steps[name] = our_step(compose_config((*own, *changed)))
+    times = interleaved(steps, rounds)
+    reference = times.get(REFERENCE_NAME)
+    rows = []
+    for name, timing in times.items():
+        cost = measure_cost(steps[name])
+        floor = cost.flops / machine.flops
+        low, high = timing.quartiles
+        rows.append(
+            StepRow(
+                step=name,
+                milliseconds=1e3 * timing.median,
+                quartile_low=1e3 * low,
+                quartile_high=1e3 * high,
+                reference_ratio=reference.ratio(timing) if reference else None,
+                gigaflops=cost.flops / 1e9,
+                megabytes=cost.bytes / 1e6,
+                peak_megabytes=cost.peak_bytes / 1e6,
+                floor=1e3 * floor,
+                ceiling_fraction=floor / timing.median,
+            )
+        )
+    return rows

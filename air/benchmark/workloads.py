@@ -1,0 +1,141 @@
+"""Steps to be timed: ours from configurations, and those of a checkout of Pyro's repository."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pyro
+import torch
+from pyro.optim.pytorch_optimizers import Adam  # type: ignore[attr-defined]
+
+from air.config import Config, NeuralBaselineConfig, NpzConfig
+from air.data import Data, Scenes
+from air.errors import DataError
+from air.inference import build_objective
+from air.prior import build_presence_schedule
+from air.run import build_model, choose_device
+from air.tracking import NullTracker
+from air.trainer import Trainer
+
+Step = Callable[[], None]
+
+
+def random_data(x_size: int, num_images: int) -> Data:
+    """Return noise as training and held-out images: a step's cost does not depend on values."""
+    images = torch.randint(256, (num_images, x_size, x_size), dtype=torch.uint8)
+    scenes = Scenes(images, None, None, None)
+    return Data(train=scenes, test=scenes)
+
+
+def build_trainer(config: Config, data: Data) -> Trainer:
+    """Build a trainer that writes nothing, in the state in which `air.run.train` builds it."""
+    pyro.clear_param_store()
+    pyro.set_rng_seed(config.seed)
+    device = choose_device(config)
+    model = build_model(config, data.train.x_size).to(device)
+    return Trainer(
+        config,
+        model,
+        build_objective(config.inference, config.sleep),
+        build_presence_schedule(config.prior, config.model.num_steps),
+        data,
+        Path("nowhere"),
+        NullTracker(),
+    )
+
+
+def our_step(config: Config) -> Step:
+    """Return the whole step of a trainer on noise: batch, gradient, optimiser, schedule."""
+    assert not isinstance(config.data, NpzConfig)  # its size would have to be read
+    trainer = build_trainer(
+        config, random_data(config.data.canvas_size, 2 * config.train.batch_size)
+    )
+    return _in_own_store(trainer.step, validation=False)
+
+
+def reference_step(checkout: Path, config: Config) -> Step:
+    """Return the step of `examples/air` in a checkout of Pyro's repository.
+
+    Args:
+        checkout: the repository's folder.
+        config: sizes, rates and prior; the networks must be of the example's kind.
+
+    Raises:
+        DataError: it has no such example.
+    """
+    network, x_size = config.model, 50
+    assert network.embed_net is None
+    assert network.embed_channels is None
+    assert isinstance(config.baseline, NeuralBaselineConfig)
+    air = _load_example(checkout).AIR(
+        num_steps=network.num_steps,
+        x_size=x_size,
+        window_size=network.window_size,
+        z_what_size=network.z_what_size,
+        rnn_hidden_size=network.rnn_hidden_size,
+        encoder_net=list(network.encoder_net),
+        decoder_net=list(network.decoder_net),
+        predict_net=list(network.predict_net),
+        bl_predict_net=list(config.baseline.net),
+        non_linearity=network.non_linearity,
+        decoder_output_bias=network.decoder_output_bias,
+        decoder_output_use_sigmoid=network.decoder_output_use_sigmoid,
+        use_masking=network.use_masking,
+        use_cuda=False,
+    )
+    rates = {True: config.optim.baseline_lr, False: config.optim.lr}
+    optimizer = Adam(lambda name: {"lr": rates["bl_" in name]})
+    images = random_data(x_size, 2 * config.train.batch_size).train.images.float() / 255
+    prior = build_presence_schedule(config.prior, network.num_steps)(0)
+    svi = pyro.infer.SVI(air.model, air.guide, optimizer, pyro.infer.TraceGraph_ELBO())
+
+    def step() -> None:
+        svi.step(images, batch_size=config.train.batch_size, z_pres_prior_p=prior)
+
+    return _in_own_store(step, validation=True)  # Pyro's default, which the example leaves as it is
+
+
+def _in_own_store(step: Step, validation: bool) -> Step:
+    """Give a step parameters of its own: those of another model may have the same names."""
+    store = pyro.get_param_store()
+    with store.scope() as parameters:
+        pass
+
+    def scoped() -> None:
+        with store.scope(parameters), pyro.validation_enabled(validation):
+            step()
+
+    return scoped
+
+
+def check_checkout(checkout: Path) -> Path:
+    """Return the folder of the example in a checkout of Pyro's repository.
+
+    Raises:
+        DataError: it has no such example.
+    """
+    folder = checkout / "examples" / "air"
+    if not (folder / "air.py").is_file():
+        raise DataError(
+            f"--compare: must be a checkout of Pyro's repository, with examples/air/air.py, "
+            f"got {checkout}"
+        )
+    return folder
+
+
+def _load_example(checkout: Path) -> ModuleType:
+    folder = check_checkout(checkout)
+    spec = importlib.util.spec_from_file_location("pyro_examples_air", folder / "air.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(folder))  # it imports its neighbour `modules`
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(folder))
+    return module

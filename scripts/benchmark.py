@@ -1,0 +1,77 @@
+"""Measure AIR on this machine; see `python scripts/benchmark.py --help`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from air.config.command import run_command
+from air.errors import ConfigError
+
+SECTIONS = ("steps", "growth", "start", "inference", "accuracy")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+    return value
+
+
+def _seeds(text: str) -> list[int]:
+    return [int(seed) for seed in text.split(",")]
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        ConfigError: it is wrong.
+    """
+    parser = _Parser(description="Measure AIR on this machine and print tables.")
+    add = parser.add_argument
+    add("what", nargs="*", help=f"{', '.join(SECTIONS)} (all), or KEY=VALUE as for train.py")
+    add("--compare", type=Path, metavar="DIR", help="a checkout of Pyro's repository to time too")
+    add("--rounds", type=_positive, default=30, help="how often a step is timed (30)")
+    add("--seeds", type=_seeds, default=list(range(10)), help="of accuracy (0,1,…,9)")
+    add("--target", type=float, default=0.987, help="held-out count accuracy (0.987)")
+    add("--look-every", type=_positive, default=100, help="iterations between looks (100)")
+    add("--json", type=Path, metavar="FILE", help="where everything is written (nowhere)")
+    given = parser.parse_intermixed_args(argv)
+    given.overrides = [word for word in given.what if "=" in word]
+    given.sections = [word for word in given.what if "=" not in word] or list(SECTIONS)
+    for word in given.sections:
+        if word not in SECTIONS:
+            raise ConfigError(f"what: must be among {', '.join(SECTIONS)}, got {word}")
+    return given
+
+
+def main() -> None:
+    """Check the command line, then measure section by section."""
+    given = arguments()
+
+    # Imports torch, and so comes only once the command line is known to be good.
+    from air.benchmark.sections import Request, measure
+
+    measure(
+        Request(
+            sections=given.sections,
+            overrides=given.overrides,
+            checkout=given.compare,
+            rounds=given.rounds,
+            seeds=given.seeds,
+            target=given.target,
+            look_every=given.look_every,
+            json=given.json,
+        )
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,139 @@
+"""The sleep phase against its definition."""
+
+import itertools
+
+import pytest
+import torch
+from pyro import poutine
+
+from air.generative import ObjectLatents
+from air.inference import MarginalELBO, Objective, SleepPhase
+from air.inference.sleep import Dreams, recalled
+from tests.models import tiny
+
+
+def test_dreams_are_scenes_of_the_model_with_uniform_counts():
+    model = tiny(num_steps=3)
+    torch.manual_seed(0)
+    objects, images = SleepPhase(1.0, 4000, max_objects=2).dream(model)
+    counts = objects.z_pres.sum(-1).long()
+    torch.testing.assert_close(
+        counts.bincount(minlength=4) / 4000,
+        torch.tensor([1.0, 1.0, 1.0, 0.0]) / 3,
+        atol=0.03,
+        rtol=0,
+    )
+    assert (objects.z_pres.diff(dim=-1) <= 0).all()
+    torch.testing.assert_close(images, model.render(*objects).clamp(0, 1))
+    assert not images.requires_grad
+    z_where = objects.z_where.flatten(0, 1)
+    torch.testing.assert_close(z_where.mean(0), model.z_where_prior_mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(z_where.std(0), model.z_where_prior_sd, atol=0.05, rtol=0)
+
+
+def test_a_dream_has_no_more_objects_than_the_model_has_steps():
+    objects, _ = SleepPhase(1.0, 500, max_objects=9).dream(tiny(num_steps=2))
+    assert objects.z_pres.sum(-1).max() == 2
+
+
+def test_without_a_limit_dreams_have_up_to_num_steps_objects():
+    objects, _ = SleepPhase(1.0, 500).dream(tiny(num_steps=3))
+    assert set(objects.z_pres.sum(-1).tolist()) == {0.0, 1.0, 2.0, 3.0}
+
+
+@pytest.mark.parametrize("use_masking", [True, False])
+def test_log_q_of_a_dream_is_that_of_the_guide_in_the_order_it_prefers(use_masking):
+    model = tiny(num_steps=3, use_masking=use_masking).double()
+    torch.manual_seed(1)
+    dreams = SleepPhase(1.0, 6, max_objects=3).dream(model)
+    dreams = dreams._replace(images=dreams.images.double())
+    log_q = recalled(model, dreams)
+    for i, image in enumerate(dreams.images):
+        count = int(dreams.objects.z_pres[i].sum())
+        in_each_order = {
+            order: _log_q(model, image, dreams.objects, i, order)
+            for order in itertools.permutations(range(count))
+        }
+        chosen: tuple[int, ...] = ()
+        for t in range(count):  # greedily: the likeliest of those left, given the ones before
+            chosen = max(
+                {order[: t + 1] for order in in_each_order if order[:t] == chosen},
+                key=lambda start: next(
+                    terms[1][t] for order, terms in in_each_order.items() if order[: t + 1] == start
+                ),
+            )
+        z_pres_terms, z_where_terms = in_each_order[chosen]
+        torch.testing.assert_close(log_q[i], z_pres_terms.sum() + z_where_terms.sum())
+
+
+def _log_q(model, image, objects, i, order):
+    """Log q of each z_pres and z_where of a scene, told in a given order."""
+    given = {}
+    for t in range(model.num_steps):
+        present = t < len(order)
+        given[f"z_pres_{t}"] = image.new_full((1, 1), float(present))
+        if present:
+            given[f"z_where_{t}"] = objects.z_where[i, order[t]].unsqueeze(0)
+            given[f"z_what_{t}"] = objects.z_what[i, order[t]].unsqueeze(0)
+    trace = poutine.trace(poutine.condition(model.guide, data=given)).get_trace(image.unsqueeze(0))
+    nodes = trace.nodes
+    scored = [nodes[f"z_pres_{t}"] for t in range(model.num_steps)]
+    placed = [nodes[f"z_where_{t}"] for t in range(len(order))]
+    return tuple(
+        torch.tensor([site["fn"].log_prob(site["value"]).item() for site in sites]).double()
+        for sites in (scored, placed)
+    )
+
+
+def test_the_guide_alone_learns_from_dreams():
+    model = tiny()
+    torch.manual_seed(0)
+    SleepPhase(1.0, 20, max_objects=2).surrogate_loss(model).backward()
+    taught = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert {"predict.mlp.layers.0.weight", "rnn.embedding.weight"} & taught
+    assert not [name for name in taught if name.startswith(("decode", "encode"))]
+
+
+def test_objective_adds_as_many_dreams_as_images():
+    model = tiny()
+    batch, probabilities = torch.rand(5, 6, 6), torch.tensor([0.6, 0.3])
+    phase = SleepPhase(0.7, 20, max_objects=2)
+    torch.manual_seed(3)
+    loss, parts = Objective(MarginalELBO(), phase)(model, batch, probabilities)
+    torch.manual_seed(3)
+    plain, plain_parts = Objective(MarginalELBO())(model, batch, probabilities)
+    sleep = phase.surrogate_loss(model) * 5  # the same dreams: the same random numbers are next
+    torch.testing.assert_close(loss, plain + 0.7 * sleep)
+    torch.testing.assert_close(parts.pop("sleep"), sleep.detach())
+    assert parts == plain_parts
+
+
+def test_dreams_teach_the_guide_to_count():
+    """With the decoder as it is, the guide comes to tell 0, 1 and 2 objects apart."""
+    torch.manual_seed(0)
+    model = tiny(x_size=12, decoder_output_bias=2.0, scale_prior_mean=3.0, rnn_hidden_size=32)
+    phase = SleepPhase(1.0, 64, max_objects=2)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+
+    def wrong() -> float:
+        objects, images = phase.dream(model)
+        return (model.infer(images).count != objects.z_pres.sum(-1)).double().mean().item()
+
+    for _ in range(300):
+        optimizer.zero_grad()
+        phase.surrogate_loss(model).backward()
+        optimizer.step()
+    torch.manual_seed(1)
+    assert sum(wrong() for _ in range(8)) / 8 < 0.25
+
+
+def test_dreams_can_be_told_by_hand():
+    """One object in the middle, told as the first or the second of two equal ones: the same."""
+    model = tiny()
+    one, two = torch.tensor([[1.5, 0.3, -0.2]]), torch.tensor([[1.4, -0.5, 0.4]])
+    z_what = torch.zeros(1, 2, 2)
+    results = []
+    for z_where in (torch.stack((one, two), 1), torch.stack((two, one), 1)):
+        objects = ObjectLatents(torch.ones(1, 2), z_where, z_what)
+        results.append(recalled(model, Dreams(objects, torch.full((1, 6, 6), 0.5))))
+    torch.testing.assert_close(*results)
