@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from air.allocator import keep_freed_memory
 from air.benchmark.accuracy import AccuracyRow, measure_accuracy
 from air.benchmark.commands import measure_inference, measure_start
 from air.benchmark.growth import measure_growth
@@ -60,6 +61,7 @@ def measure(request: Request) -> dict[str, list[Any]]:
     config = compose_config((*request.overrides, "tracking=none"))
     if request.checkout is not None:
         check_checkout(request.checkout)
+    keep_freed_memory()  # as a run does
     machine = measure_machine(choose_device(config))
     results: dict[str, list[Any]] = {"machine": [machine]}
     _show("machine", [machine])

@@ -54,6 +54,8 @@ def describe_unknown_key(key: str) -> str:
     """
     known = sorted(set(_schema_keys(Config)))
     group = key.rpartition(".")[0]
+    if key in known:  # of another option
+        return f"{key}: is not a key of the chosen {group}; another option of {group} has it"
     siblings = [name for name in known if name.rpartition(".")[0] == group]
     close = difflib.get_close_matches(key, known, n=1)
     hint = f" did you mean {close[0]}?" if close else ""
