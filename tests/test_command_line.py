@@ -170,7 +170,7 @@ BAD = {
     "data=npz data.path=cut.npz": "cut.npz",
     "data=npz data.path=flat.npz": "flat.npz",
     "data=npz data.path=nan.npz": "nan.npz",
-    "data=npz data.path=small.npz": "model.window_size: must be at most the image's 20 pixels",
+    "data=npz data.path=small.npz": "model.window_size: must be at most the image's 12 pixels",
     "data=npz data.path=few.npz": "train.batch_size: must be at most the 9 training images",
 }
 if not torch.cuda.is_available():
@@ -179,7 +179,7 @@ if not torch.cuda.is_available():
 
 @pytest.mark.parametrize("bad", list(BAD))
 def test_bad_input_is_one_line_and_leaves_nothing(train_command, tmp_path, bad):
-    x = np.zeros((200, 20, 20), np.float32)
+    x = np.zeros((200, 12, 12), np.float32)
     np.savez(tmp_path / "small.npz", x=x)
     np.savez(tmp_path / "few.npz", x=np.zeros((10, 50, 50), np.uint8))
     np.savez(tmp_path / "flat.npz", x=x[0])
