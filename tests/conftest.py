@@ -39,6 +39,17 @@ def data_root(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
 
 
+@pytest.fixture(scope="session")
+def smoke_run(data_root, tmp_path_factory):
+    """The folder of a run of 20 iterations, for what looks at runs; not to be written to."""
+    from air.config.compose import compose_config
+    from air.run import train
+
+    folder = tmp_path_factory.mktemp("smoke") / "run"
+    train(compose_config(("experiment=smoke", f"data.root={data_root}")), folder, [])
+    return folder
+
+
 @pytest.fixture
 def train_command(tmp_path, data_root):
     """Run `scripts/train.py` as a user does, in an empty folder."""

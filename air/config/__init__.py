@@ -9,6 +9,7 @@ from air.config.parsing import (
     check_sizes,
     config_values,
     describe_unknown_key,
+    parse_as,
     parse_config,
 )
 from air.config.schema import (
@@ -67,5 +68,6 @@ __all__ = [
     "check_sizes",
     "config_values",
     "describe_unknown_key",
+    "parse_as",
     "parse_config",
 ]

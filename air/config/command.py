@@ -23,20 +23,22 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from air.config.parsing import describe_unknown_key
+from air.config.schema import Config
 from air.errors import AIRError, ConfigError
 
 
-def run_command(main: Callable[[], Any]) -> None:
+def run_command(main: Callable[[], Any], schema: type[Any] = Config) -> None:
     """Run a `hydra.main` function; what the user can mend is one line and exit status 1.
 
     Args:
         main: decorated with `hydra.main`; it takes its overrides from the command line.
+        schema: of its configuration, whose keys are named where one is unknown.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     try:
         main()
     except (AIRError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {one_line(error)}")
+        sys.exit(f"error: {one_line(error, schema)}")
     except OSError as error:  # a full disk, a file where a folder should be, no permission
         sys.exit(f"error: {error.filename or 'the run folder'}: {error.strerror or error}")
 
@@ -113,12 +115,12 @@ def _dotted_keys(values: dict[str, Any], prefix: str = "") -> set[str]:
     return keys
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception, schema: type[Any] = Config) -> str:
     """Say what is wrong in one line; Hydra's own errors take several."""
     text = str(error)
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and not unknown.group(1).startswith("hydra."):
-        return describe_unknown_key(unknown.group(1))
+        return describe_unknown_key(unknown.group(1), schema)
     cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return " ".join((text + cause).split())
 

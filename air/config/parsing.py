@@ -5,17 +5,19 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from air.config import schema
 from air.config.schema import Config, SceneConfig
 from air.errors import ConfigError
 
 DIGIT_SIZE = 28  # pixels, width and height of an MNIST digit
+
+Schema = TypeVar("Schema")
 
 
 def parse_config(values: Mapping[str, Any]) -> Config:
@@ -30,14 +32,27 @@ def parse_config(values: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: the key, what is allowed and what it got, for each wrong value.
     """
-    try:
-        # As JSON, because strict validation of Python values refuses a dict for a dataclass.
-        config = TypeAdapter(Config).validate_json(json.dumps(values))
-    except ValidationError as error:
-        problems = [_describe(item, values) for item in error.errors()]
-        raise ConfigError("; ".join(problems)) from None
+    config = parse_as(Config, values)
     _check_across_fields(config)
     return config
+
+
+def parse_as(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
+    """Turn nested plain values into a dataclass of the schema, strictly.
+
+    Args:
+        schema: a pydantic dataclass.
+        values: nested dicts, lists and scalars.
+
+    Raises:
+        ConfigError: the key, what is allowed and what it got, for each wrong value.
+    """
+    try:
+        # As JSON, because strict validation of Python values refuses a dict for a dataclass.
+        return TypeAdapter(schema).validate_json(json.dumps(values))
+    except ValidationError as error:
+        problems = [_describe(item, values, schema) for item in error.errors()]
+        raise ConfigError("; ".join(problems)) from None
 
 
 def config_values(config: Config) -> dict[str, Any]:
@@ -46,13 +61,14 @@ def config_values(config: Config) -> dict[str, Any]:
     return values
 
 
-def describe_unknown_key(key: str) -> str:
+def describe_unknown_key(key: str, schema: type[Any] = Config) -> str:
     """Say that there is no such key, which one may have been meant, and which there are.
 
     Args:
         key: the dotted path that was given, such as "model.nm_steps".
+        schema: the dataclass whose keys are known.
     """
-    known = sorted(set(_schema_keys(Config)))
+    known = sorted(set(_schema_keys(schema)))
     group = key.rpartition(".")[0]
     if key in known:  # of another option
         return f"{key}: is not a key of the chosen {group}; another option of {group} has it"
@@ -116,11 +132,11 @@ def _check_across_fields(config: Config) -> None:
         )
 
 
-def _describe(item: Any, values: Mapping[str, Any]) -> str:
+def _describe(item: Any, values: Mapping[str, Any], schema: type[Any]) -> str:
     key = _key(item["loc"], values)
     match item["type"]:
         case "unexpected_keyword_argument":
-            return describe_unknown_key(key)
+            return describe_unknown_key(key, schema)
         case "missing":
             return f"{key}: is required, but missing"
         case "union_tag_invalid":
@@ -151,7 +167,7 @@ def _key(location: tuple[Any, ...], values: Any) -> str:
 
 
 def _schema_keys(kind: Any, prefix: str = "") -> Iterator[str]:
-    hints = get_type_hints(kind, vars(schema))
+    hints = get_type_hints(kind, vars(sys.modules[kind.__module__]))
     for field in fields(kind):
         yield prefix + field.name
         for inner in _dataclasses_in(hints[field.name]):

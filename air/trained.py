@@ -1,0 +1,61 @@
+"""A run that has been trained, or still is: its model and everything needed to look at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from air.checkpoint import latest_checkpoint, load_weights, read_checkpoint
+from air.config import Config, parse_config
+from air.errors import CheckpointError
+from air.model import AIR
+from air.presence import PresencePrior
+from air.prior import build_presence_schedule
+from air.run_folder import read_config
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """The last checkpoint of a run.
+
+    Attributes:
+        folder: the run's.
+        config: what the run is.
+        model: in evaluation mode, on the CPU.
+        iteration: optimiser steps taken.
+        z_pres_prior_p: the presence prior of that iteration, step -> trial probability.
+    """
+
+    folder: Path
+    config: Config
+    model: AIR
+    iteration: int
+    z_pres_prior_p: PresencePrior
+
+
+def open_run(folder: str | Path) -> TrainedRun:
+    """Read a run's folder; a run that is still being trained can be looked at too.
+
+    Args:
+        folder: the run's.
+
+    Raises:
+        RunFolderError: it holds no run.
+        CheckpointError: the run has no checkpoint yet, or it is damaged.
+    """
+    folder = Path(folder)
+    config = parse_config(read_config(folder))
+    path = latest_checkpoint(folder)
+    if path is None:
+        raise CheckpointError(f"{folder}: has no checkpoint yet")
+    checkpoint = read_checkpoint(path)
+    model = AIR(**checkpoint.model_arguments)
+    load_weights(model, checkpoint, path)
+    schedule = build_presence_schedule(config.prior, config.model.num_steps)
+    return TrainedRun(
+        folder=folder,
+        config=config,
+        model=model.eval(),
+        iteration=checkpoint.iteration,
+        z_pres_prior_p=schedule(checkpoint.iteration),
+    )
