@@ -52,7 +52,7 @@ def evaluate(model: AIR, scenes: Scenes, z_pres_prior_p: PresencePrior) -> Evalu
         z_pres_prior_p: the presence prior in the ELBO.
     """
     count = torch.cat([model.infer(images).count for images in scenes.images.split(_CHUNK)]).cpu()
-    parts = _elbo_parts(model, scenes.images, z_pres_prior_p)
+    parts = elbo_parts(model, scenes.images, z_pres_prior_p)
     if scenes.count is None:
         return Evaluation(parts, count, None, None)
     confusion = confusion_matrix(scenes.count, count, model.num_steps)
@@ -67,9 +67,16 @@ def confusion_matrix(true: Tensor, inferred: Tensor, num_steps: int) -> Confusio
     return ConfusionMatrix(cells.reshape(rows, columns))
 
 
-def _elbo_parts(
+def elbo_parts(
     model: AIR, images: Tensor, z_pres_prior_p: Callable[[int], float | Tensor]
 ) -> dict[str, float]:
+    """Estimate the ELBO and its parts, per image in nats, with the same draws every time.
+
+    Args:
+        model: what to measure.
+        images: (N, x_size, x_size), uint8 or floats in [0, 1].
+        z_pres_prior_p: the presence prior, step -> trial probability.
+    """
     estimator: Estimator = MarginalELBO() if model.use_masking else ReinforceELBO()
     device = model.z_where_prior_mean.device
     totals = {name: torch.zeros((), device=device) for name in PARTS}

@@ -43,12 +43,7 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
     """
     check_run_folder(run_dir, resume)
     run_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run_dir / _LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunFolderError(f"{run_dir}: another process is running in this folder") from None
-    with lock:
+    with held(run_dir):
         check_run_folder(run_dir, resume)  # it may have become a run while this one waited
         handler = logging.FileHandler(run_dir / _LOG_FILE)
         handler.setFormatter(
@@ -60,6 +55,22 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
         finally:
             logging.getLogger().removeHandler(handler)
             handler.close()
+
+
+@contextlib.contextmanager
+def held(run_dir: Path) -> Iterator[None]:
+    """Hold a folder against every other process.
+
+    Raises:
+        RunFolderError: another process is using it.
+    """
+    lock = FileLock(run_dir / _LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunFolderError(f"{run_dir}: another process is running in this folder") from None
+    with lock:
+        yield
 
 
 def check_run_folder(run_dir: Path, resume: bool) -> None:

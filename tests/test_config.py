@@ -114,6 +114,7 @@ BAD = {
     "prior.kind=foo": "prior.kind: must be 'constant', 'linear', 'exponential', got 'foo'",
     "train.batch_size=60001": "train.batch_size: must be at most the 60000 training images",
     "data.min_objects=3": "data.min_objects: must be at most data.max_objects=2, got 3",
+    "data.held_out_counts=[0,1,2]": r"data.held_out_counts: must leave .* got \[0, 1, 2\]",
     "data.canvas_size=20": "data.canvas_size: must be at least 22 pixels.* got 20",
     "optim.lr=-1": "optim.lr: must be greater than 0, got -1",
     "seed=-1": "seed: must be greater than or equal to 0, got -1",

@@ -19,6 +19,7 @@ def scene_config(**changes):
         "canvas_size": 50,
         "min_objects": 0,
         "max_objects": 2,
+        "held_out_counts": (),
         "digit_scale_mean": 1.3,
         "digit_scale_sd": 0.1,
         "num_train": 300,
@@ -27,6 +28,14 @@ def scene_config(**changes):
         "root": "unused",
     }
     return MultiMNISTConfig(**(values | changes))
+
+
+def test_held_out_counts_are_never_drawn_and_the_others_equally_often(train_digits):
+    config = scene_config(max_objects=3, held_out_counts=(2, 7))
+    drawn = draw_scenes(train_digits, config, 3000, 0).count
+    assert drawn.unique().tolist() == [0, 1, 3]
+    # Each count is 1 000 times there, ± 5 standard deviations of a binomial.
+    assert all(abs(int((drawn == n).sum()) - 1000) < 130 for n in (0, 1, 3))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ FLOATS = RANDOM.random((10, 12, 12))
 COUNT = RANDOM.integers(0, 3, 10)
 LABELS = np.array([[1, -1]] * 10)
 BOXES = np.array([[[1, 2, 4, 7], [np.nan] * 4]] * 10)
+MASKS = RANDOM.integers(0, 3, (10, 12, 12))
 
 
 @pytest.fixture
@@ -41,13 +42,14 @@ def npz_config(path, test_path=None, test_fraction=0.3, seed=0):
 
 
 def test_round_trip_of_two_files(load):
-    truth = {"count": COUNT, "labels": LABELS, "boxes": BOXES}
+    truth = {"count": COUNT, "labels": LABELS, "boxes": BOXES, "masks": MASKS}
     data = load({"x": BYTES, **truth}, {"x": FLOATS[:4]})
     assert data.train.images.dtype == torch.uint8
     assert (data.train.images.numpy() == BYTES).all()
     assert (data.train.count.numpy() == COUNT).all()
     assert (data.train.labels.numpy() == LABELS).all()
     np.testing.assert_array_equal(data.train.boxes.numpy(), BOXES)
+    assert (data.train.masks.numpy() == MASKS).all()
     assert data.train.count.dtype == data.train.labels.dtype == torch.int64
     assert data.train.boxes.dtype == torch.float32
     assert data.test.images.dtype == torch.float32
@@ -126,6 +128,8 @@ BAD_ARRAYS = {
     "float labels": ({"x": BYTES, "labels": LABELS * 1.0}, r"labels: must be integers, got float"),
     "flat labels": ({"x": BYTES, "labels": COUNT}, r"labels: .*\(10, M\), got \(10,\)"),
     "labels below -1": ({"x": BYTES, "labels": LABELS - 1}, r"labels: .*or -1.*got -2"),
+    "small masks": ({"x": BYTES, "masks": MASKS[:, 1:]}, r"masks: .*\(10, 12, 12\), got \(10, 11"),
+    "negative masks": ({"x": BYTES, "masks": MASKS - 1}, r"masks: must be at least 0, got -1"),
     "labels unlike boxes": (
         {"x": BYTES, "labels": LABELS[:, :1], "boxes": BOXES},
         r"labels: .*\(10, 2\), got \(10, 1\)",

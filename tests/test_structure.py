@@ -33,7 +33,8 @@ def importers(package):
 
 
 def test_only_scripts_and_the_config_modules_know_hydra():
-    known = {"scripts.train", "air.config.command", "air.config.compose"}
+    scripts = {"scripts.train", "scripts.evaluate"}
+    known = scripts | {"air.config.command", "air.config.compose"}
     assert importers("hydra") == importers("omegaconf") == known
 
 
@@ -52,7 +53,8 @@ def test_only_the_tracking_module_imports_wandb():
         ("air.guide", ["air.generative", "air.posterior"]),
         ("air.model", ["air.config", "air.data", "air.inference", "air.trainer", "air.tracking"]),
         ("air.inference", ["air.data", "air.trainer", "air.tracking", "air.run"]),
-        ("air.trainer", ["air.run", "air.run_folder", "wandb"]),
+        ("air.trainer", ["air.run", "air.run_folder", "air.evaluators", "wandb"]),
+        ("air.run", ["air.evaluators"]),
         ("air.tracking", ["air.model", "air.data", "air.trainer", "torch", "pyro"]),
     ],
 )

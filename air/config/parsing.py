@@ -55,9 +55,9 @@ def parse_as(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
         raise ConfigError("; ".join(problems)) from None
 
 
-def config_values(config: Config) -> dict[str, Any]:
-    """Return the configuration as nested plain values: the inverse of `parse_config`."""
-    values: dict[str, Any] = TypeAdapter(Config).dump_python(config)
+def config_values(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested plain values: the inverse of `parse_as`."""
+    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
     return values
 
 
@@ -109,6 +109,12 @@ def _check_across_fields(config: Config) -> None:
             raise ConfigError(
                 f"data.min_objects: must be at most data.max_objects={data.max_objects}, "
                 f"got {data.min_objects}"
+            )
+        if set(range(data.min_objects, data.max_objects + 1)) <= set(data.held_out_counts):
+            raise ConfigError(
+                f"data.held_out_counts: must leave a count from data.min_objects="
+                f"{data.min_objects} to data.max_objects={data.max_objects}, "
+                f"got {list(data.held_out_counts)}"
             )
         smallest_canvas = math.ceil(DIGIT_SIZE / data.digit_scale_mean)
         if data.canvas_size < smallest_canvas:

@@ -22,21 +22,20 @@ Probability = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Layers = list[PositiveInt]
 NonEmptyLayers = Annotated[list[PositiveInt], Field(min_length=1)]
 
-_strict = dataclass(
-    frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-)
+strict = dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 
 
 # --- data ---------------------------------------------------------------------------------------
 
 
-@_strict
+@strict
 class SceneConfig:
     """What the two multi-MNIST presets share: how scenes are drawn from digits."""
 
     canvas_size: PositiveInt  # pixels, width and height
     min_objects: Count
     max_objects: PositiveInt
+    held_out_counts: tuple[Count, ...]  # numbers of objects that no scene has
     digit_scale_mean: PositiveReal  # a digit of 28 pixels is resized to 28 / (mean + sd * noise)
     digit_scale_sd: Annotated[float, Field(ge=0)]
     num_train: PositiveInt  # scenes
@@ -45,21 +44,21 @@ class SceneConfig:
     root: str  # folder for generated scenes and downloaded digits
 
 
-@_strict
+@strict
 class MultiMNISTConfig(SceneConfig):
     """Scenes of the digits that come with the package."""
 
     kind: Literal["multi_mnist"]
 
 
-@_strict
+@strict
 class MultiMNISTFullConfig(SceneConfig):
     """Scenes of all of MNIST, downloaded by torchvision when absent."""
 
     kind: Literal["multi_mnist_full"]
 
 
-@_strict
+@strict
 class NpzConfig:
     """The user's own images: one file for training, one (or a share of the first) held out."""
 
@@ -76,7 +75,7 @@ DataConfig = MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig
 # --- model --------------------------------------------------------------------------------------
 
 
-@_strict
+@strict
 class ModelConfig:
     """Keyword arguments of `air.AIR` that are chosen by configuration, with the same meanings."""
 
@@ -105,7 +104,7 @@ class ModelConfig:
 # --- presence prior -----------------------------------------------------------------------------
 
 
-@_strict
+@strict
 class ConstantPriorConfig:
     """The same presence prior throughout training."""
 
@@ -114,7 +113,7 @@ class ConstantPriorConfig:
     raw: bool
 
 
-@_strict
+@strict
 class AnnealedPriorConfig:
     """A presence prior that moves from `success` to `anneal_to` during training."""
 
@@ -132,14 +131,14 @@ PriorConfig = ConstantPriorConfig | AnnealedPriorConfig
 # --- inference ----------------------------------------------------------------------------------
 
 
-@_strict
+@strict
 class InferenceConfig:
     """The estimator of the evidence lower bound and of its gradient."""
 
     kind: Literal["marginal", "reinforce"]
 
 
-@_strict
+@strict
 class NeuralBaselineConfig:
     """A network that predicts the learning signal from the image and the latents so far."""
 
@@ -148,7 +147,7 @@ class NeuralBaselineConfig:
     scalar: PositiveReal | None  # multiplies the network's output
 
 
-@_strict
+@strict
 class MovingAverageBaselineConfig:
     """Pyro's decaying average of past learning signals."""
 
@@ -156,7 +155,7 @@ class MovingAverageBaselineConfig:
     decay: Probability
 
 
-@_strict
+@strict
 class NoBaselineConfig:
     """The plain score-function estimator."""
 
@@ -166,14 +165,14 @@ class NoBaselineConfig:
 BaselineConfig = NeuralBaselineConfig | MovingAverageBaselineConfig | NoBaselineConfig
 
 
-@_strict
+@strict
 class NoSleepConfig:
     """The ELBO alone."""
 
     kind: Literal["none"]
 
 
-@_strict
+@strict
 class DreamsConfig:
     """A sleep phase: the guide also learns from scenes that the model dreams."""
 
@@ -189,7 +188,7 @@ SleepConfig = NoSleepConfig | DreamsConfig
 # --- optimisation, training, tracking -----------------------------------------------------------
 
 
-@_strict
+@strict
 class OptimConfig:
     """Adam and how its learning rates move."""
 
@@ -200,7 +199,7 @@ class OptimConfig:
     clip_norm: PositiveReal | None  # of the gradient per image, over all parameters
 
 
-@_strict
+@strict
 class TrainConfig:
     """How long to train, and how often to look and to save."""
 
@@ -214,7 +213,7 @@ class TrainConfig:
     recorded: bool  # record the tensor operations of the first step and play them back
 
 
-@_strict
+@strict
 class WandbConfig:
     """Weights & Biases, online or offline."""
 
@@ -229,7 +228,7 @@ class WandbConfig:
     notes: str | None
 
 
-@_strict
+@strict
 class NoTrackingConfig:
     """Only `metrics.jsonl` and the console."""
 
@@ -239,7 +238,7 @@ class NoTrackingConfig:
 TrackingConfig = WandbConfig | NoTrackingConfig
 
 
-@_strict
+@strict
 class Config:
     """Everything that defines a run."""
 

@@ -73,7 +73,10 @@ def draw_scenes(
     images = np.zeros((num_scenes, size, size), np.uint8)
     labels = np.full((num_scenes, max_objects), -1, np.int64)
     boxes = np.full((num_scenes, max_objects, 4), np.nan, np.float32)
-    count = random.integers(config.min_objects, max_objects + 1, num_scenes)
+    counts = np.setdiff1d(
+        np.arange(config.min_objects, max_objects + 1), np.array(config.held_out_counts, np.int64)
+    )
+    count = counts[random.integers(len(counts), size=num_scenes)]
 
     # The fullest scenes come first, so that what cannot work fails at once.
     for num_digits in range(max_objects, 0, -1):

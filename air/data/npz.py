@@ -4,6 +4,7 @@
     count   (N,)          integers from 0: number of objects in each image; optional
     boxes   (N, M, 4)     x0, y0, x1, y1 in pixels, nan where there is no object; optional
     labels  (N, M)        integers: class of each object, -1 where there is none; optional
+    masks   (N, S, S)     integers: the object that each pixel belongs to, 0 for none; optional
 
 The truth is only used to evaluate; training needs `x` alone.
 """
@@ -65,7 +66,7 @@ def _read_scenes(path: str, field: str) -> Scenes:
     where = f"{field}: {path}"
     arrays = _read_arrays(Path(path).expanduser(), where)
     images = _checked_images(arrays["x"], f"{where}: x")
-    count, boxes, labels = (arrays.get(key) for key in ("count", "boxes", "labels"))
+    count, boxes, labels, masks = (arrays.get(key) for key in ("count", "boxes", "labels", "masks"))
     if count is not None:
         count = _checked_count(count, len(images), f"{where}: count")
     if boxes is not None:
@@ -73,11 +74,14 @@ def _read_scenes(path: str, field: str) -> Scenes:
     if labels is not None:
         max_objects = "M" if boxes is None else boxes.shape[1]
         labels = _checked_labels(labels, len(images), max_objects, f"{where}: labels")
+    if masks is not None:
+        masks = _checked_masks(masks, images.shape, f"{where}: masks")
     return Scenes(
         images=torch.from_numpy(images),
         count=None if count is None else torch.from_numpy(count),
         labels=None if labels is None else torch.from_numpy(labels),
         boxes=None if boxes is None else torch.from_numpy(boxes),
+        masks=None if masks is None else torch.from_numpy(masks),
     )
 
 
@@ -92,7 +96,7 @@ def _read_arrays(path: Path, where: str) -> Mapping[str, NDArray[Any]]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if "x" not in file.files:
                 raise DataError(f"{where}: must hold the images under the key x, got {file.files}")
-            known = ("x", "count", "boxes", "labels")
+            known = ("x", "count", "boxes", "labels", "masks")
             return {key: _read_array(file, key, where) for key in known if key in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{where}: must be a readable .npz file, got: {_reason(error)}") from None
@@ -162,6 +166,14 @@ def _checked_labels(
     if labels.size and labels.min() < -1:
         raise DataError(f"{where}: must be at least 0, or -1 for no object, got {labels.min()}")
     return labels.astype(np.int64)
+
+
+def _checked_masks(masks: NDArray[Any], shape: tuple[int, ...], where: str) -> NDArray[np.int64]:
+    _check_shape(masks, shape, where)
+    _check_integers(masks, where)
+    if masks.min() < 0:
+        raise DataError(f"{where}: must be at least 0, got {masks.min()}")
+    return masks.astype(np.int64)
 
 
 def _check_shape(array: NDArray[Any], allowed: tuple[int | str, ...], where: str) -> None:

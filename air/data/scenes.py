@@ -18,12 +18,15 @@ class Scenes:
         boxes: tight boxes [x0, y0, x1, y1] in pixels, (N, max_objects, 4) float32, or None.
             x runs along columns and y along rows, both from 0 at the top left edge; x1 and y1 are
             exclusive, so x1 - x0 is the width. Rows without an object are nan.
+        masks: the object that each pixel belongs to, (N, x_size, x_size) int64 with 0 for none, or
+            None.
     """
 
     images: Tensor
     count: Tensor | None
     labels: Tensor | None
     boxes: Tensor | None
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,6 +63,7 @@ class Scenes:
             count=None if self.count is None else self.count[indices],
             labels=None if self.labels is None else self.labels[indices],
             boxes=None if self.boxes is None else self.boxes[indices],
+            masks=None if self.masks is None else self.masks[indices],
         )
 
 

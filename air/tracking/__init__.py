@@ -27,6 +27,7 @@ __all__ = [
     "Value",
     "build_tracker",
     "check_tracking",
+    "open_wandb",
     "read_metrics",
 ]
 

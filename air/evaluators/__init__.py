@@ -1,0 +1,41 @@
+"""What can be measured of a trained model, a file for each; `evaluators` chooses among them."""
+
+from __future__ import annotations
+
+from typing_extensions import assert_never
+
+from air.config.evaluate import EvaluatorName
+from air.evaluators.bound import bound
+from air.evaluators.boxes import boxes
+from air.evaluators.counts import counts
+from air.evaluators.downstream import downstream
+from air.evaluators.elbo import elbo
+from air.evaluators.generalisation import generalisation
+from air.evaluators.reconstruction import reconstruction
+from air.evaluators.segmentation import segmentation
+from air.evaluators.subject import Evaluator, NotKnownError, Subject, build_subject
+
+__all__ = ["Evaluator", "NotKnownError", "Subject", "build_evaluator", "build_subject"]
+
+
+def build_evaluator(name: EvaluatorName) -> Evaluator:
+    """Return the evaluator of a name; a new one is one `case` here."""
+    match name:
+        case "counts":
+            return counts
+        case "elbo":
+            return elbo
+        case "bound":
+            return bound
+        case "reconstruction":
+            return reconstruction
+        case "boxes":
+            return boxes
+        case "segmentation":
+            return segmentation
+        case "generalisation":
+            return generalisation
+        case "downstream":
+            return downstream
+        case _:
+            assert_never(name)
