@@ -23,3 +23,7 @@ class RunFolderError(AIRError):
 
 class NonFiniteLossError(AIRError):
     """A term of the loss became infinite or not a number during training."""
+
+
+class NotKnownError(AIRError):
+    """What an evaluator or a picture needs is not in the data; the others can go on."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyro
 import torch
 
+from air import pictures
 from air.allocator import keep_freed_memory
 from air.checkpoint import latest_checkpoint, load_weights, read_checkpoint
 from air.config import (
@@ -19,10 +20,11 @@ from air.config import (
     config_values,
 )
 from air.data import load_data
+from air.evaluation import Evaluation
 from air.inference import build_objective
 from air.interruption import noticed
 from air.model import AIR
-from air.pictures import save_prior_samples, save_reconstructions
+from air.pictures import draw_prior_samples, draw_reconstructions, sample_scenes, save_figure
 from air.prior import build_presence_schedule
 from air.run_folder import check_run_folder, claimed, write_config
 from air.tracking import build_tracker, check_tracking
@@ -146,19 +148,9 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> float:
     """Draw the pictures, say how it went, and return the metric."""
     evaluation = outcome.evaluation
     assert evaluation is not None
-    test, model = trainer.data.test, trainer.model
-    pictures = trainer.run_dir / "pictures"
-    num = min(config.train.num_pictures, len(test))
+    num = min(config.train.num_pictures, len(trainer.data.test))
     if num:
-        shown = test.varied(num)
-        save_reconstructions(pictures / "reconstructions.png", model, shown.images, shown.count)
-        save_prior_samples(pictures / "prior_samples.png", model, num, lambda t: 0.5)
-        if test.count is not None:
-            wrong = (evaluation.count != test.count).nonzero().flatten()[:num]
-            if len(wrong):
-                save_reconstructions(
-                    pictures / "mistakes.png", model, test.images[wrong], test.count[wrong]
-                )
+        _save_pictures(trainer, evaluation, num)
     summary: dict[str, float | int | str] = {"iterations": outcome.iteration}
     summary |= {f"val/{name}": value for name, value in evaluation.elbo_parts.items()}
     if evaluation.count_accuracy is not None:
@@ -166,12 +158,29 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> float:
         log.info(
             "held-out count accuracy: %.2f %% of %d images",
             100 * evaluation.count_accuracy,
-            len(test),
+            len(trainer.data.test),
         )
     else:
         log.info("held-out count accuracy: not known, as the data has no counts")
     log.info("held-out ELBO: %.1f nats an image", evaluation.elbo_parts["elbo"])
     if num:
-        log.info("pictures: %s", pictures)
+        log.info("pictures: %s", trainer.run_dir / pictures.FOLDER)
     trainer.tracker.summarize(summary)
     return evaluation.metric
+
+
+def _save_pictures(trainer: Trainer, evaluation: Evaluation, num: int) -> None:
+    """Draw what the trained model makes of held-out scenes; `scripts/visualize.py` draws more."""
+    model, test = trainer.model, trainer.data.test
+    folder = trainer.run_dir / pictures.FOLDER
+    chosen = {"reconstructions": test.varied(num)}
+    if test.count is not None:
+        wrong = (evaluation.count != test.count).nonzero().flatten()[:num]
+        if len(wrong):
+            chosen["mistakes"] = test.subset(wrong)
+    for name, scenes in chosen.items():
+        posterior = model.infer(scenes.images)
+        save_figure(draw_reconstructions(scenes.images, posterior, scenes.count), folder / name)
+    counts = range(1, model.num_steps + 1)
+    samples = [sample_scenes(model, count, num, seed=0) for count in counts]
+    save_figure(draw_prior_samples(samples, counts), folder / "prior_samples")

@@ -14,6 +14,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from air import pictures
 from air.baselines import moving_averages
 from air.batches import BatchOrder
 from air.checkpoint import Checkpoint, save_checkpoint
@@ -27,7 +28,7 @@ from air.inference.estimator import elbo_of
 from air.interruption import Interruption
 from air.model import AIR
 from air.optim import build_optimizer, build_scheduler, restore_optimizer
-from air.pictures import tracked_reconstructions
+from air.pictures import draw_reconstructions, save_figure, tracked_reconstructions
 from air.prior import PresenceSchedule
 from air.tracking import Progress, Tracker, Value
 
@@ -117,8 +118,12 @@ class Trainer:
             values["val/confusion"] = evaluation.confusion
         num_pictures = min(self.config.train.num_pictures, len(scenes))
         if num_pictures:
-            values["val/reconstructions"] = tracked_reconstructions(
-                self.model, scenes.varied(num_pictures).images
+            shown = scenes.varied(num_pictures)
+            posterior = self.model.infer(shown.images)
+            values["val/reconstructions"] = tracked_reconstructions(shown.images, posterior)
+            save_figure(
+                draw_reconstructions(shown.images, posterior, shown.count),
+                self.run_dir / pictures.FOLDER / f"reconstructions-{self.iteration:08d}",
             )
         self.tracker.log(self.iteration, values)
         return evaluation

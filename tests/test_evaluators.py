@@ -11,9 +11,9 @@ from air.config import parse_as
 from air.config.compose import CONF
 from air.config.evaluate import EvaluateConfig
 from air.data import Scenes
-from air.errors import ConfigError
+from air.errors import ConfigError, NotKnownError
 from air.evaluation import elbo_parts
-from air.evaluators import NotKnownError, Subject
+from air.evaluators import Subject
 from air.evaluators.bound import bound, check_num_samples, importance_bound, log_weights
 from air.evaluators.boxes import boxes, matched, tight_boxes
 from air.evaluators.counts import counts, interval

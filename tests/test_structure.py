@@ -33,7 +33,7 @@ def importers(package):
 
 
 def test_only_scripts_and_the_config_modules_know_hydra():
-    scripts = {"scripts.train", "scripts.evaluate"}
+    scripts = {f"scripts.{name}" for name in ("train", "evaluate", "visualize", "sample")}
     known = scripts | {"air.config.command", "air.config.compose"}
     assert importers("hydra") == importers("omegaconf") == known
 

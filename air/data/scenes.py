@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -42,12 +43,16 @@ class Scenes:
         Args:
             num: how many, at most.
         """
+        return self.subset(self.varied_indices(num))
+
+    def varied_indices(self, num: int) -> Tensor:
+        """Return where the scenes of `varied` are, (at most num,) int64."""
         if self.count is None:
-            return self.subset(slice(num))
+            return torch.arange(min(num, len(self)))
         same = self.count.unsqueeze(-1) == self.count.unique()  # (N, counts)
         rank = (same.cumsum(0) * same).sum(-1)  # 1 for the first scene of its count, and so on
         order = (rank * (self.count.max() + 1) - self.count).argsort(stable=True)
-        return self.subset(order[:num])
+        return order[:num]
 
     def subset(self, indices: slice | Tensor) -> Scenes:
         """Return some of the scenes, with their truth.

@@ -13,9 +13,9 @@ from air.evaluators.elbo import elbo
 from air.evaluators.generalisation import generalisation
 from air.evaluators.reconstruction import reconstruction
 from air.evaluators.segmentation import segmentation
-from air.evaluators.subject import Evaluator, NotKnownError, Subject, build_subject
+from air.evaluators.subject import Evaluator, Subject, build_subject
 
-__all__ = ["Evaluator", "NotKnownError", "Subject", "build_evaluator", "build_subject"]
+__all__ = ["Evaluator", "Subject", "build_evaluator", "build_subject"]
 
 
 def build_evaluator(name: EvaluatorName) -> Evaluator:

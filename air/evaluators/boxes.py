@@ -12,7 +12,8 @@ from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import box_iou, masks_to_boxes
 
-from air.evaluators.subject import NotKnownError, Subject, Value
+from air.errors import NotKnownError
+from air.evaluators.subject import Subject, Value
 
 
 def boxes(subject: Subject) -> Iterator[tuple[str, Value]]:

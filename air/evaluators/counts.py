@@ -14,7 +14,8 @@ from sklearn.metrics import confusion_matrix
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from air.evaluators.subject import NotKnownError, Subject, Value
+from air.errors import NotKnownError
+from air.evaluators.subject import Subject, Value
 
 _BINS = 15
 _RESAMPLES = 1000

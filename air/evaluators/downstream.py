@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from air.data import Scenes, load_data
-from air.evaluators.subject import NotKnownError, Subject, Value
+from air.errors import NotKnownError
+from air.evaluators.subject import Subject, Value
 from air.images import to_unit
 from air.posterior import Posterior
 

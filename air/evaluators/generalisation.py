@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from air.config import DataConfig, SceneConfig, config_values, parse_as
 from air.data import Scenes, load_data
-from air.errors import DataError
-from air.evaluators.subject import NotKnownError, Subject, Value, infer_in_batches
+from air.errors import DataError, NotKnownError
+from air.evaluators.subject import Subject, Value, infer_in_batches
 from air.images import to_unit
 
 _NUM_TRAIN = 64  # a data set has training scenes too; they are not used

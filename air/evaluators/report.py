@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from air.config import WandbConfig, config_values, parse_as
 from air.config.evaluate import EvaluateConfig
-from air.errors import ConfigError
-from air.evaluators import NotKnownError, build_evaluator, build_subject
+from air.errors import ConfigError, NotKnownError
+from air.evaluators import build_evaluator, build_subject
 from air.evaluators.bound import check_num_samples
 from air.evaluators.subject import Value
 from air.run_folder import held

@@ -8,7 +8,8 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from air.evaluators.subject import NotKnownError, Subject, Value
+from air.errors import NotKnownError
+from air.evaluators.subject import Subject, Value
 
 
 def segmentation(subject: Subject) -> Iterator[tuple[str, Value]]:

@@ -11,16 +11,12 @@ from tqdm import tqdm
 
 from air.config.evaluate import EvaluateConfig
 from air.data import Scenes, load_data
-from air.errors import AIRError, ConfigError
+from air.errors import ConfigError
 from air.model import AIR
 from air.posterior import Posterior
 from air.trained import TrainedRun
 
 Value = float | int | list[list[int]] | list[list[float]]
-
-
-class NotKnownError(AIRError):
-    """The truth that an evaluator needs is not in the data; the others can go on."""
 
 
 @dataclass(frozen=True)

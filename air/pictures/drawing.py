@@ -1,0 +1,96 @@
+"""What all pictures share: colours, image panels, windows, files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+# The first three steps in red, green, blue as in the paper's figures, in shades that stay apart for
+# colour-blind readers and in print; then the same palette's other colours (Wong, 2011).
+STEP_COLOURS = ("#D55E00", "#009E73", "#56B4E9", "#F0E442", "#CC79A7", "#E69F00", "#0072B2")
+FOLDER = "pictures"  # of a run
+CELL = 1.3  # inches, of a scene
+TITLE = 0.25  # inches, above the first row
+FONT_SIZE = 8
+_DPI = 150
+
+Format = Literal["png", "pdf"]
+
+
+def step_colour(t: int) -> str:
+    """Return the colour of the t-th step; after the seventh they begin anew."""
+    return STEP_COLOURS[t % len(STEP_COLOURS)]
+
+
+def show_image(axis: Axes, image: Tensor) -> None:
+    """Show a grey image, black at 0 and white at 1, without ticks; one unit is one pixel.
+
+    Args:
+        axis: where.
+        image: (height, width).
+    """
+    height, width = image.shape
+    pixels = image.cpu().numpy()
+    axis.imshow(
+        pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=(0, width, height, 0)
+    )
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def draw_window(axis: Axes, box: Tensor, t: int) -> None:
+    """Draw the edges of a window in its step's colour.
+
+    Args:
+        axis: shows the image.
+        box: (4,), x0 y0 x1 y1 in pixels.
+        t: its step.
+    """
+    x0, y0, x1, y1 = box.tolist()
+    axis.add_patch(
+        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=step_colour(t), linewidth=1.5)
+    )
+
+
+def frame(axis: Axes, colour: str) -> None:
+    """Give a panel a coloured frame."""
+    for spine in axis.spines.values():
+        spine.set_color(colour)
+        spine.set_linewidth(2.0)
+
+
+def grid(num_rows: int, num_columns: int) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure with rows of panels for scenes, and room for titles above the first."""
+    figure = Figure(figsize=(CELL * num_columns, CELL * num_rows + TITLE), layout="constrained")
+    axes = figure.subplots(num_rows, num_columns, squeeze=False)
+    return figure, [list(row) for row in axes]
+
+
+def blank(axis: Axes) -> None:
+    """Leave a panel empty, but for the name of its row if it is the first."""
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+def save_figure(figure: Figure, path: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
+    """Write a figure, once for each format.
+
+    Args:
+        figure: what to write.
+        path: without its ending; its folder is made if absent.
+        formats: endings.
+
+    Returns:
+        The files.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [path.with_name(f"{path.name}.{ending}") for ending in formats]
+    for file in files:
+        figure.savefig(file, dpi=_DPI)
+    return files

@@ -1,0 +1,231 @@
+"""The pictures of a trained run, from configuration to files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pyro
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from tqdm import tqdm
+
+from air.config.visualize import PictureName, SampleConfig, VisualizeConfig
+from air.data import Scenes, load_data
+from air.errors import ConfigError, NotKnownError
+from air.evaluation import confusion_matrix
+from air.model import AIR
+from air.pictures.drawing import FOLDER, save_figure
+from air.pictures.figures import draw_confusion, draw_training_curves
+from air.pictures.latents import draw_window_places, draw_z_what_space
+from air.pictures.prior_samples import draw_prior_samples, sample_scenes
+from air.pictures.reconstructions import draw_reconstructions
+from air.pictures.steps import (
+    canvases,
+    decodings,
+    draw_build_up,
+    draw_windows,
+    glimpses,
+    save_animation,
+)
+from air.posterior import Posterior
+from air.run_folder import METRICS_FILE
+from air.tracking import read_metrics
+from air.trained import TrainedRun, open_run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Views:
+    """What pictures are made from.
+
+    Attributes:
+        run: what is looked at.
+        scenes: held-out images, with what is known of the truth.
+        posterior: what was inferred in them.
+        shown: a few of them, of every count.
+        config: what is asked.
+    """
+
+    run: TrainedRun
+    scenes: Scenes
+    posterior: Posterior
+    shown: Tensor
+    config: VisualizeConfig
+
+    @property
+    def model(self) -> AIR:
+        """The run's model."""
+        return self.run.model
+
+    def few(self, chosen: Tensor | None = None) -> tuple[Tensor, Posterior, Tensor | None]:
+        """Return images, posterior and true counts of some scenes; those `shown` by default."""
+        indices = self.shown if chosen is None else chosen
+        scenes = self.scenes.subset(indices)
+        return scenes.images, select(self.posterior, indices), scenes.count
+
+
+def visualize_run(config: VisualizeConfig) -> list[Path]:
+    """Draw every picture asked for.
+
+    Args:
+        config: which run, which pictures, and of which data.
+
+    Returns:
+        The files.
+
+    Raises:
+        AIRError: the run, the data or a setting cannot be used; nothing was drawn then.
+    """
+    run = open_run(config.run)
+    folder = _output_folder(config.output, run)
+    scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
+    if scenes.x_size != run.model.x_size:
+        raise ConfigError(
+            f"data: must have images of {run.model.x_size} pixels as in training, "
+            f"got {scenes.x_size}"
+        )
+    with pyro.validation_enabled(False):
+        posterior = run.model.infer(scenes.images, config.num_steps)
+        views = Views(run, scenes, posterior, scenes.varied_indices(config.num_scenes), config)
+        files: list[Path] = []
+        for name in tqdm(config.pictures, desc="pictures", leave=False):
+            try:
+                files += _save(name, views, folder)
+            except NotKnownError as reason:
+                log.warning("%s: not drawn: %s", name, reason)
+    log.info("%d files in %s", len(files), folder)
+    return files
+
+
+def sample_run(config: SampleConfig) -> list[Path]:
+    """Draw scenes from the prior with the counts asked for; write a picture and, if asked, arrays.
+
+    Args:
+        config: which run, and how many scenes of which counts.
+
+    Returns:
+        The files.
+
+    Raises:
+        AIRError: the run cannot be used; nothing was drawn then.
+    """
+    run = open_run(config.run)
+    folder = _output_folder(config.output, run)
+    with pyro.validation_enabled(False):
+        samples = [
+            sample_scenes(run.model, count, config.num_scenes, config.seed)
+            for count in config.counts
+        ]
+    files = save_figure(
+        draw_prior_samples(samples, config.counts), folder / "samples", config.formats
+    )
+    if config.arrays:
+        files.append(folder / "samples.npz")
+        pixels = (torch.cat(samples).clamp(0, 1) * 255).round().byte()
+        np.savez(files[-1], x=pixels.numpy(), count=np.repeat(config.counts, config.num_scenes))
+    for file in files:
+        log.info("%s", file)
+    return files
+
+
+def select(posterior: Posterior, indices: Tensor) -> Posterior:
+    """Return the posterior of some of the images."""
+    return Posterior(**{f.name: getattr(posterior, f.name)[indices] for f in fields(posterior)})
+
+
+def _output_folder(output: str | None, run: TrainedRun) -> Path:
+    folder = Path(output) if output is not None else run.folder / FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"output: must be a folder, got the file {folder}")
+    return folder
+
+
+def _save(name: PictureName, views: Views, folder: Path) -> list[Path]:
+    if name == "animation":
+        images, posterior, _ = views.few()
+        file = folder / "build_up.gif"
+        save_animation(file, images, posterior, canvases(views.model, posterior))
+        return [file]
+    return save_figure(_FIGURES[name](views), folder / name, views.config.formats)
+
+
+# --- one function for each picture ----------------------------------------------------------------
+
+
+def _reconstructions(views: Views) -> Figure:
+    return draw_reconstructions(*views.few())
+
+
+def _windows(views: Views) -> Figure:
+    images, posterior, _ = views.few()
+    crops = glimpses(views.model, images, posterior)
+    return draw_windows(images, posterior, crops, decodings(views.model, posterior))
+
+
+def _build_up(views: Views) -> Figure:
+    images, posterior, _ = views.few()
+    return draw_build_up(images, posterior, canvases(views.model, posterior))
+
+
+def _mistakes(views: Views) -> Figure:
+    true, posterior = _known_count(views), views.posterior
+    wrong = (posterior.count != true).nonzero().flatten()
+    if not len(wrong):
+        raise NotKnownError(f"all {len(true)} counts are right")
+    surest = posterior.count_probs[wrong].amax(-1).argsort(descending=True)
+    return draw_reconstructions(*views.few(wrong[surest[: views.config.num_scenes]]))
+
+
+def _confusion(views: Views) -> Figure:
+    num_steps = views.config.num_steps or views.model.num_steps
+    return draw_confusion(confusion_matrix(_known_count(views), views.posterior.count, num_steps))
+
+
+def _training_curves(views: Views) -> Figure:
+    path = views.run.folder / METRICS_FILE
+    if not path.exists():
+        raise NotKnownError(f"the run has no {METRICS_FILE}")
+    return draw_training_curves(read_metrics(path))
+
+
+def _z_what_space(views: Views) -> Figure:
+    posterior = views.posterior
+    present = posterior.z_pres > 0
+    if not present.any():
+        raise NotKnownError("no object was found in any image")
+    return draw_z_what_space(posterior.z_what[present], decodings(views.model, posterior)[present])
+
+
+def _window_places(views: Views) -> Figure:
+    return draw_window_places(views.posterior, views.model.x_size)
+
+
+def _prior_samples(views: Views) -> Figure:
+    counts = range(1, views.model.num_steps + 1)
+    seed, num = views.config.seed, views.config.num_scenes
+    return draw_prior_samples([sample_scenes(views.model, n, num, seed) for n in counts], counts)
+
+
+def _known_count(views: Views) -> Tensor:
+    if views.scenes.count is None:
+        raise NotKnownError("the data has no counts")
+    return views.scenes.count
+
+
+_FIGURES: dict[PictureName, Callable[[Views], Figure]] = {
+    "reconstructions": _reconstructions,
+    "windows": _windows,
+    "build_up": _build_up,
+    "mistakes": _mistakes,
+    "confusion": _confusion,
+    "training_curves": _training_curves,
+    "z_what_space": _z_what_space,
+    "window_places": _window_places,
+    "prior_samples": _prior_samples,
+}

@@ -1,0 +1,52 @@
+"""Scenes drawn from the generative model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from air.model import AIR
+from air.pictures.drawing import FONT_SIZE, grid, show_image
+
+
+def draw_prior_samples(canvases: Sequence[Tensor], counts: Sequence[int]) -> Figure:
+    """Draw sampled scenes, a row for each count.
+
+    Args:
+        canvases: for each count (columns, x_size, x_size).
+        counts: the number of objects in each row.
+    """
+    figure, rows = grid(len(counts), len(canvases[0]))
+    for row, images, count in zip(rows, canvases, counts, strict=True):
+        for axis, image in zip(row, images, strict=True):
+            show_image(axis, image)
+        noun = "object" if count == 1 else "objects"
+        row[0].set_ylabel(f"{count} {noun}", fontsize=FONT_SIZE)
+    return figure
+
+
+@torch.no_grad()
+def sample_scenes(model: AIR, count: int, num: int, seed: int) -> Tensor:
+    """Draw scenes with a given number of objects, all else from the prior.
+
+    The random state of whoever calls is left alone.
+
+    Args:
+        model: whose objects are drawn.
+        count: objects in each scene, 0 or more; it may exceed the model's number of steps.
+        num: how many scenes.
+        seed: of the draws.
+
+    Returns:
+        (num, x_size, x_size) canvases, on the model's device.
+    """
+    device = model.z_where_prior_mean.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        if count == 0:
+            return torch.zeros(num, model.x_size, model.x_size, device=device)
+        objects = model.draw(num, lambda t: 0.5, count)  # its z_pres is not used
+        return model.render(torch.ones_like(objects.z_pres), objects.z_where, objects.z_what)
