@@ -25,7 +25,7 @@ def reinforce():
 
 
 def asleep():
-    return Objective(MarginalELBO(), SleepPhase(0.5, 3, max_objects=2))
+    return Objective(MarginalELBO(), SleepPhase(0.5, 3, max_objects=2, codes="posterior"))
 
 
 def variants():

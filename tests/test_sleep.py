@@ -8,14 +8,16 @@ from pyro import poutine
 
 from air.generative import ObjectLatents
 from air.inference import MarginalELBO, Objective, SleepPhase
-from air.inference.sleep import Dreams, recalled
+from air.inference.sleep import Dreams, found_codes, recalled
 from tests.models import tiny
+
+NO_IMAGES = torch.empty(0, 6, 6)  # codes of the prior need none
 
 
 def test_dreams_are_scenes_of_the_model_with_uniform_counts():
     model = tiny(num_steps=3)
     torch.manual_seed(0)
-    objects, images = SleepPhase(1.0, 4000, max_objects=2).dream(model)
+    objects, images = SleepPhase(1.0, 4000, max_objects=2).dream(model, NO_IMAGES)
     counts = objects.z_pres.sum(-1).long()
     torch.testing.assert_close(
         counts.bincount(minlength=4) / 4000,
@@ -32,20 +34,44 @@ def test_dreams_are_scenes_of_the_model_with_uniform_counts():
 
 
 def test_a_dream_has_no_more_objects_than_the_model_has_steps():
-    objects, _ = SleepPhase(1.0, 500, max_objects=9).dream(tiny(num_steps=2))
+    objects, _ = SleepPhase(1.0, 500, max_objects=9).dream(tiny(num_steps=2), NO_IMAGES)
     assert objects.z_pres.sum(-1).max() == 2
 
 
 def test_without_a_limit_dreams_have_up_to_num_steps_objects():
-    objects, _ = SleepPhase(1.0, 500).dream(tiny(num_steps=3))
+    objects, _ = SleepPhase(1.0, 500).dream(tiny(num_steps=3), NO_IMAGES)
     assert set(objects.z_pres.sum(-1).tolist()) == {0.0, 1.0, 2.0, 3.0}
+
+
+def test_codes_of_the_posterior_are_those_of_objects_found_as_often_as_they_are_there():
+    model = tiny()
+    images = torch.rand(3, 6, 6)
+    torch.manual_seed(0)
+    codes = found_codes(model, images, 20_000)
+    torch.manual_seed(0)
+    all_present = {f"z_pres_{t}": torch.ones(3, 1) for t in range(2)}
+    guide = poutine.condition(model.guide, data=all_present)
+    nodes = poutine.trace(guide).get_trace(images).nodes
+    candidates = torch.stack([nodes[f"z_what_{t}"]["value"] for t in range(2)], 1).flatten(0, 1)
+    probability = 1 - model.infer(images).count_probs.cumsum(-1)[:, :-1]  # more than t objects
+    for t in range(2):  # the probability depends on the draws only through the first step's
+        logit = nodes[f"z_pres_{t}"]["fn"].base_dist.logits.sigmoid()[:, 0]
+        probability[:, t] = logit if t == 0 else probability[:, 0] * logit
+    share = probability.flatten() / probability.sum()
+    found = (codes.unsqueeze(1) == candidates).all(-1).double()
+    assert (found.sum(1) == 1).all()  # each is one of the candidates
+    torch.testing.assert_close(found.mean(0), share.double().detach(), atol=0.015, rtol=0)
+    dreamt, _ = SleepPhase(1.0, 7, codes="posterior").dream(model, images)
+    torch.manual_seed(0)
+    assert dreamt.z_what.shape == (7, 2, 2)
+    assert not dreamt.z_what.requires_grad
 
 
 @pytest.mark.parametrize("use_masking", [True, False])
 def test_log_q_of_a_dream_is_that_of_the_guide_in_the_order_it_prefers(use_masking):
     model = tiny(num_steps=3, use_masking=use_masking).double()
     torch.manual_seed(1)
-    dreams = SleepPhase(1.0, 6, max_objects=3).dream(model)
+    dreams = SleepPhase(1.0, 6, max_objects=3).dream(model, NO_IMAGES)
     dreams = dreams._replace(images=dreams.images.double())
     log_q = recalled(model, dreams)
     for i, image in enumerate(dreams.images):
@@ -88,7 +114,7 @@ def _log_q(model, image, objects, i, order):
 def test_the_guide_alone_learns_from_dreams():
     model = tiny()
     torch.manual_seed(0)
-    SleepPhase(1.0, 20, max_objects=2).surrogate_loss(model).backward()
+    SleepPhase(1.0, 20, max_objects=2).surrogate_loss(model, NO_IMAGES).backward()
     taught = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"predict.mlp.layers.0.weight", "rnn.embedding.weight"} & taught
     assert not [name for name in taught if name.startswith(("decode", "encode"))]
@@ -102,7 +128,9 @@ def test_objective_adds_as_many_dreams_as_images():
     loss, parts = Objective(MarginalELBO(), phase)(model, batch, probabilities)
     torch.manual_seed(3)
     plain, plain_parts = Objective(MarginalELBO())(model, batch, probabilities)
-    sleep = phase.surrogate_loss(model) * 5  # the same dreams: the same random numbers are next
+    sleep = (
+        phase.surrogate_loss(model, batch) * 5
+    )  # the same dreams: the same random numbers are next
     torch.testing.assert_close(loss, plain + 0.7 * sleep)
     torch.testing.assert_close(parts.pop("sleep"), sleep.detach())
     assert parts == plain_parts
@@ -116,12 +144,12 @@ def test_dreams_teach_the_guide_to_count():
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
 
     def wrong() -> float:
-        objects, images = phase.dream(model)
+        objects, images = phase.dream(model, NO_IMAGES)
         return (model.infer(images).count != objects.z_pres.sum(-1)).double().mean().item()
 
     for _ in range(300):
         optimizer.zero_grad()
-        phase.surrogate_loss(model).backward()
+        phase.surrogate_loss(model, NO_IMAGES).backward()
         optimizer.step()
     torch.manual_seed(1)
     assert sum(wrong() for _ in range(8)) / 8 < 0.25

@@ -180,6 +180,7 @@ class DreamsConfig:
     weight: PositiveReal  # of a dream's -log q against an image's -ELBO
     batch_size: PositiveInt  # dreams in a step
     max_objects: PositiveInt | None  # in a dream; null: as many as the model has steps
+    codes: Literal["prior", "posterior"]  # whether z_what is that of objects found in the batch
 
 
 SleepConfig = NoSleepConfig | DreamsConfig

@@ -40,5 +40,5 @@ def build_objective(inference: InferenceConfig, sleep: SleepConfig) -> Objective
     """Return what the configuration says a step minimises."""
     phase = None
     if isinstance(sleep, DreamsConfig):
-        phase = SleepPhase(sleep.weight, sleep.batch_size, sleep.max_objects)
+        phase = SleepPhase(sleep.weight, sleep.batch_size, sleep.max_objects, sleep.codes)
     return Objective(build_estimator(inference), phase)

@@ -39,7 +39,7 @@ class MarginalELBO(ELBO):
     def _get_trace(self, model: Program, guide: Program, args: Any, kwargs: Any) -> Any:
         """Return the traces of the model on all staircases, and of the guide on the full one."""
         # How many steps there are, the program itself tells: the guide is conditioned as it runs.
-        guide_trace = poutine.trace(_AllPresent()(guide)).get_trace(*args, **kwargs)
+        guide_trace = poutine.trace(AllPresent()(guide)).get_trace(*args, **kwargs)
         presence = [name for name, _ in latent_sites(guide_trace) if latent_part(name) == "kl_pres"]
         like: Any = guide_trace.nodes[presence[0]]["value"]  # (N, 1)
         counts = torch.arange(len(presence) + 1, device=like.device).view(-1, 1, 1)
@@ -79,7 +79,7 @@ class MarginalELBO(ELBO):
         return loss.item()
 
 
-class _AllPresent(poutine.messenger.Messenger):
+class AllPresent(poutine.messenger.Messenger):
     """Observes every z_pres to be 1."""
 
     def _pyro_sample(self, message: Any) -> None:

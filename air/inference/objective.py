@@ -41,7 +41,7 @@ class Objective:
         parts = {name: self.estimator.parts[name] for name in PARTS}
         if self.sleep is not None:
             # As if there were as many dreams as images, so that the weight has one meaning.
-            sleep = self.sleep.surrogate_loss(model) * len(batch)
+            sleep = self.sleep.surrogate_loss(model, batch) * len(batch)
             loss = loss + self.sleep.weight * sleep
             parts["sleep"] = sleep.detach()
         return loss, parts

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
+from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from air.generative import ObjectLatents
+from air.inference.marginal import AllPresent
 from air.model import AIR
+
+Codes = Literal["prior", "posterior"]
 
 
 class Dreams(NamedTuple):
@@ -26,21 +30,36 @@ class SleepPhase:
     draws its attention to the second. In a dream it is told that there are two. No labels enter,
     because dreams come from the model, and no gradient reaches the model. The appearance codes are
     left out: the ELBO teaches them well, and a dreamt code need not look like anything real.
+    Codes of the prior decode to blurred digits, or to none; those of objects found in real images
+    make dreams that look like them, at the price of one more pass of the guide.
 
     Args:
         weight: of a dream's -log q against an image's -ELBO.
         batch_size: dreams in a step.
         max_objects: dreams have 0 to so many objects, uniformly; never more than the model has
             steps, which is what None means.
+        codes: where z_what comes from: the prior, or objects that the guide finds in the batch.
     """
 
-    def __init__(self, weight: float, batch_size: int, max_objects: int | None = None) -> None:
+    def __init__(
+        self,
+        weight: float,
+        batch_size: int,
+        max_objects: int | None = None,
+        codes: Codes = "prior",
+    ) -> None:
         self.weight = weight
         self.batch_size = batch_size
         self.max_objects = max_objects
+        self.codes = codes
 
-    def dream(self, model: AIR) -> Dreams:
-        """Draw scenes: counts uniformly, all else from the model's prior."""
+    def dream(self, model: AIR, images: Tensor) -> Dreams:
+        """Draw scenes: counts uniformly, z_where from the model's prior, z_what as `codes` says.
+
+        Args:
+            model: what dreams.
+            images: (N, x_size, x_size), in [0, 1]: whose objects' codes may be used.
+        """
         with torch.no_grad():
             drawn = model.draw(self.batch_size, lambda t: 0.5)  # its z_pres is not used
             device = drawn.z_pres.device
@@ -48,13 +67,41 @@ class SleepPhase:
             count = torch.randint(most + 1, (self.batch_size, 1), device=device)
             z_pres = (torch.arange(model.num_steps, device=device) < count).to(drawn.z_pres)
             objects = drawn._replace(z_pres=z_pres)
+            if self.codes == "posterior":
+                num_codes = z_pres.numel()
+                z_what = found_codes(model, images, num_codes).view_as(drawn.z_what)
+                objects = objects._replace(z_what=z_what)
             # Real pixels end at 1, and no noise is added to them.
             return Dreams(objects, model.render(*objects).clamp(0, 1))
 
-    def surrogate_loss(self, model: AIR) -> Tensor:
-        """Return the mean of -log q over new dreams, in nats: a scalar to differentiate."""
-        dreams = self.dream(model)
+    def surrogate_loss(self, model: AIR, images: Tensor) -> Tensor:
+        """Return the mean of -log q over new dreams, in nats: a scalar to differentiate.
+
+        Args:
+            model: what dreams, and whose guide learns.
+            images: (N, x_size, x_size), in [0, 1].
+        """
+        dreams = self.dream(model, images)
         return -recalled(model, dreams).mean()
+
+
+def found_codes(model: AIR, images: Tensor, num: int) -> Tensor:
+    """Draw z_what of objects that the guide finds in images, (num, z_what_size), with replacement.
+
+    Args:
+        model: whose guide is run, with every object present.
+        images: (N, x_size, x_size), in [0, 1].
+        num: how many; a step counts with the probability that it has an object.
+    """
+    nodes: Any = poutine.trace(AllPresent()(model.guide)).get_trace(images).nodes
+    steps = range(model.num_steps)
+    logits = torch.cat([nodes[f"z_pres_{t}"]["fn"].base_dist.logits for t in steps], -1)  # (N, T)
+    z_what = torch.stack([nodes[f"z_what_{t}"]["value"] for t in steps], 1)  # (N, T, z_what_size)
+    # Never 0, so that there is something to draw before any object is found.
+    ends = logits.sigmoid().cumprod(-1).clamp(min=1e-6).flatten().cumsum(0)  # (N T,)
+    # As torch.multinomial, but without its checks, for which a GPU's host would wait.
+    drawn = torch.searchsorted(ends, torch.rand(num, device=ends.device) * ends[-1])
+    return z_what.flatten(0, 1)[drawn.clamp(max=len(ends) - 1)]
 
 
 def recalled(model: AIR, dreams: Dreams) -> Tensor:
