@@ -256,6 +256,36 @@ def test_a_digit_never_exceeds_the_canvas(train_digits):
     check_truth(draw_scenes(train_digits, config, 200, 0), config)
 
 
+def test_masks_tell_the_brightest_digit_of_every_pixel_and_change_nothing_else(train_digits):
+    config = scene_config(min_objects=0, max_objects=3)
+    plain = draw_scenes(train_digits, config, 300, 0)
+    scenes = draw_scenes(train_digits, config, 300, 0, with_masks=True)
+    assert plain.masks is None
+    assert same_scenes(plain, scenes)
+    assert torch.equal(scenes.masks > 0, scenes.images > 0)
+    for i in range(300):
+        for n in range(int(scenes.count[i])):
+            own = (scenes.masks[i] == n + 1).nonzero()  # rows, columns
+            x0, y0, x1, y1 = scenes.boxes[i, n].tolist()
+            assert len(own) > 0
+            assert ((own >= torch.tensor([y0, x0])) & (own < torch.tensor([y1, x1]))).all()
+        assert scenes.masks[i].max() <= scenes.count[i]
+
+
+def test_of_two_digits_on_a_pixel_the_brighter_one_has_it():
+    config = scene_config(
+        canvas_size=32, min_objects=2, max_objects=2, digit_scale_mean=1.0, digit_scale_sd=0.0
+    )
+    images = np.stack([np.full((28, 28), 60, np.uint8), np.full((28, 28), 120, np.uint8)])
+    scenes = draw_scenes(Digits(images, np.array([0, 1])), config, 40, 0, with_masks=True)
+    both = (scenes.labels == torch.tensor([0, 1])).all(-1)
+    assert both.any()
+    for image, mask in zip(scenes.images[both], scenes.masks[both], strict=True):
+        assert (mask[image == 180] == 2).all()
+        assert (mask[image == 60] == 1).all()
+        assert (mask[image == 120] == 2).all()
+
+
 def test_impossible_scenes_are_one_clear_error():
     config = scene_config(
         canvas_size=28, min_objects=2, max_objects=2, digit_scale_mean=1.0, digit_scale_sd=0.0

@@ -129,7 +129,10 @@ BAD_ARRAYS = {
     "flat labels": ({"x": BYTES, "labels": COUNT}, r"labels: .*\(10, M\), got \(10,\)"),
     "labels below -1": ({"x": BYTES, "labels": LABELS - 1}, r"labels: .*or -1.*got -2"),
     "small masks": ({"x": BYTES, "masks": MASKS[:, 1:]}, r"masks: .*\(10, 12, 12\), got \(10, 11"),
-    "negative masks": ({"x": BYTES, "masks": MASKS - 1}, r"masks: must be at least 0, got -1"),
+    "negative masks": (
+        {"x": BYTES, "masks": MASKS - 1},
+        r"masks: must be from 0 to 255, got -1 to 1",
+    ),
     "labels unlike boxes": (
         {"x": BYTES, "labels": LABELS[:, :1], "boxes": BOXES},
         r"labels: .*\(10, 2\), got \(10, 1\)",

@@ -22,7 +22,7 @@ from air.data.multi_mnist import draw_data
 from air.data.scenes import Data, Scenes
 from air.errors import DataError
 
-FORMAT_VERSION = 1  # raise it when the same configuration would give other scenes
+FORMAT_VERSION = 2  # raise it when the same configuration would give other scenes
 
 logger = logging.getLogger(__name__)
 
@@ -118,12 +118,13 @@ def _arrays(part: str, scenes: Scenes) -> dict[str, NDArray[np.generic]]:
     assert scenes.count is not None  # generated scenes know their truth
     assert scenes.labels is not None
     assert scenes.boxes is not None
-    return {
+    arrays = {
         f"{part}_images": scenes.images.numpy(),
         f"{part}_count": scenes.count.numpy(),
         f"{part}_labels": scenes.labels.numpy(),
         f"{part}_boxes": scenes.boxes.numpy(),
     }
+    return arrays if scenes.masks is None else {**arrays, f"{part}_masks": scenes.masks.numpy()}
 
 
 def _checked_scenes(
@@ -133,12 +134,14 @@ def _checked_scenes(
     config: SceneConfig,
 ) -> Scenes:
     size, max_objects = config.canvas_size, config.max_objects
-    expected = {
+    expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
         "images": ((num_scenes, size, size), np.uint8),
         "count": ((num_scenes,), np.int64),
         "labels": ((num_scenes, max_objects), np.int64),
         "boxes": ((num_scenes, max_objects, 4), np.float32),
     }
+    if part == "test":
+        expected["masks"] = ((num_scenes, size, size), np.uint8)
     for name, (shape, dtype) in expected.items():
         array = arrays[f"{part}_{name}"]
         if array.shape != shape or array.dtype != dtype:

@@ -44,7 +44,7 @@ def draw_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) ->
     train_seed, test_seed = np.random.SeedSequence(config.seed).spawn(2)
     return Data(
         train=draw_scenes(train_digits, config, config.num_train, train_seed),
-        test=draw_scenes(test_digits, config, config.num_test, test_seed),
+        test=draw_scenes(test_digits, config, config.num_test, test_seed, with_masks=True),
     )
 
 
@@ -53,6 +53,7 @@ def draw_scenes(
     config: SceneConfig,
     num_scenes: int,
     seed: np.random.SeedSequence | int | Sequence[int],
+    with_masks: bool = False,
 ) -> Scenes:
     """Draw scenes with their truth. The same arguments give the same scenes.
 
@@ -61,9 +62,10 @@ def draw_scenes(
         config: size of the canvas, number and size of the digits.
         num_scenes: N.
         seed: where the random stream starts.
+        with_masks: whether to tell each pixel's object too; training has no use for that.
 
     Returns:
-        N scenes of uint8 images, with count, labels and boxes.
+        N scenes of uint8 images, with count, labels, boxes and perhaps masks.
 
     Raises:
         DataError: the digits hardly ever fit the canvas.
@@ -73,6 +75,7 @@ def draw_scenes(
     images = np.zeros((num_scenes, size, size), np.uint8)
     labels = np.full((num_scenes, max_objects), -1, np.int64)
     boxes = np.full((num_scenes, max_objects, 4), np.nan, np.float32)
+    masks = np.zeros_like(images) if with_masks else None
     counts = np.setdiff1d(
         np.arange(config.min_objects, max_objects + 1), np.array(config.held_out_counts, np.int64)
     )
@@ -86,13 +89,15 @@ def draw_scenes(
         while filled < len(rows):
             # More than are missing, and ever more, so that few rounds suffice.
             batch_size = min(2 * (len(rows) - filled) + drawn, largest_batch)
-            batch_images, batch_labels, batch_boxes = _draw_batch(
-                digits, config, batch_size, num_digits, random
+            batch_images, batch_labels, batch_boxes, batch_masks = _draw_batch(
+                digits, config, batch_size, num_digits, random, with_masks
             )
             into = rows[filled : filled + len(batch_images)]
             images[into] = batch_images[: len(into)]
             labels[into, :num_digits] = batch_labels[: len(into)]
             boxes[into, :num_digits] = batch_boxes[: len(into)]
+            if masks is not None and batch_masks is not None:
+                masks[into] = batch_masks[: len(into)]
             filled += len(into)
             drawn += batch_size
             hopeless = drawn * num_digits >= MIN_DRAWN and filled < drawn * MIN_ACCEPTANCE
@@ -103,7 +108,10 @@ def draw_scenes(
                     f"255 in {filled} of {drawn} scenes; lower data.max_objects, or raise "
                     f"data.canvas_size or data.digit_scale_mean"
                 )
-    return Scenes(*(torch.from_numpy(array) for array in (images, count, labels, boxes)))
+    arrays = (
+        (images, count, labels, boxes) if masks is None else (images, count, labels, boxes, masks)
+    )
+    return Scenes(*map(torch.from_numpy, arrays))
 
 
 def _draw_batch(
@@ -112,8 +120,13 @@ def _draw_batch(
     num_scenes: int,
     num_digits: int,
     random: np.random.Generator,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """Draw scenes of `num_digits` each and return those in which no pixel exceeds 255."""
+    with_masks: bool,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8] | None]:
+    """Draw scenes of `num_digits` each and return those in which no pixel exceeds 255.
+
+    Returns:
+        Images, labels, boxes and, if asked for, masks.
+    """
     shape = (num_scenes, num_digits)
     which = random.integers(len(digits), size=shape)
     scales = config.digit_scale_mean + config.digit_scale_sd * random.standard_normal(shape)
@@ -124,6 +137,8 @@ def _draw_batch(
 
     canvases = np.zeros((num_scenes, config.canvas_size, config.canvas_size), np.int32)
     boxes = np.empty((*shape, 4), np.int64)
+    masks = np.zeros(canvases.shape, np.uint8) if with_masks else None
+    brightest = np.zeros_like(masks) if masks is not None else None
     for size in np.unique(sizes):  # all digits of one size at once
         slots, scenes = np.nonzero(np.equal(sizes.T, size))  # (M,) each
         patches = _resize(digits.images[which[scenes, slots]], int(size))  # (M, size, size)
@@ -133,10 +148,40 @@ def _draw_batch(
         # One digit of each scene at a time: += does not add twice at the same index.
         for slot in np.unique(slots):
             now = slots == slot
-            windows[scenes[now], y[now], x[now]] += patches[now]
+            place = scenes[now], y[now], x[now]
+            windows[place] += patches[now]
+            if masks is not None and brightest is not None:
+                _mark(masks, brightest, place, patches[now], slot + 1)
 
     fits = canvases.reshape(num_scenes, -1).max(axis=1) <= 255
-    return canvases[fits].astype(np.uint8), digits.labels[which[fits]], boxes[fits]
+    images = canvases[fits].astype(np.uint8)
+    return images, digits.labels[which[fits]], boxes[fits], None if masks is None else masks[fits]
+
+
+def _mark(
+    masks: NDArray[np.uint8],
+    brightest: NDArray[np.uint8],
+    place: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    patches: NDArray[np.uint8],
+    number: int,
+) -> None:
+    """Give a digit the pixels where it is brighter than those before it, in both arrays.
+
+    Args:
+        masks: (scenes, canvas_size, canvas_size), the number of each pixel's digit.
+        brightest: of the same shape, that digit's own brightness.
+        place: scene, top row and left column of each patch, (M,) each.
+        patches: (M, size, size).
+        number: of the digits in their scenes.
+    """
+    size = patches.shape[-1]
+    mask_windows, bright_windows = (
+        sliding_window_view(array, (size, size), axis=(1, 2), writeable=True)
+        for array in (masks, brightest)
+    )
+    before = bright_windows[place]
+    mask_windows[place] = np.where(patches > before, number, mask_windows[place])
+    bright_windows[place] = np.maximum(patches, before)
 
 
 def _resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

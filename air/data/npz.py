@@ -4,7 +4,7 @@
     count   (N,)          integers from 0: number of objects in each image; optional
     boxes   (N, M, 4)     x0, y0, x1, y1 in pixels, nan where there is no object; optional
     labels  (N, M)        integers: class of each object, -1 where there is none; optional
-    masks   (N, S, S)     integers: the object that each pixel belongs to, 0 for none; optional
+    masks   (N, S, S)     0…255: the object that each pixel belongs to, 0 for none; optional
 
 The truth is only used to evaluate; training needs `x` alone.
 """
@@ -168,12 +168,12 @@ def _checked_labels(
     return labels.astype(np.int64)
 
 
-def _checked_masks(masks: NDArray[Any], shape: tuple[int, ...], where: str) -> NDArray[np.int64]:
+def _checked_masks(masks: NDArray[Any], shape: tuple[int, ...], where: str) -> NDArray[np.uint8]:
     _check_shape(masks, shape, where)
     _check_integers(masks, where)
-    if masks.min() < 0:
-        raise DataError(f"{where}: must be at least 0, got {masks.min()}")
-    return masks.astype(np.int64)
+    if masks.min() < 0 or masks.max() > 255:
+        raise DataError(f"{where}: must be from 0 to 255, got {masks.min()} to {masks.max()}")
+    return masks.astype(np.uint8)
 
 
 def _check_shape(array: NDArray[Any], allowed: tuple[int | str, ...], where: str) -> None:

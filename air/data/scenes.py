@@ -19,8 +19,8 @@ class Scenes:
         boxes: tight boxes [x0, y0, x1, y1] in pixels, (N, max_objects, 4) float32, or None.
             x runs along columns and y along rows, both from 0 at the top left edge; x1 and y1 are
             exclusive, so x1 - x0 is the width. Rows without an object are nan.
-        masks: the object that each pixel belongs to, (N, x_size, x_size) int64 with 0 for none, or
-            None.
+        masks: the object that each pixel belongs to, 1, 2, … or 0 for none, (N, x_size, x_size)
+            uint8, or None.
     """
 
     images: Tensor
