@@ -33,13 +33,19 @@ def importers(package):
 
 
 def test_only_scripts_and_the_config_modules_know_hydra():
-    scripts = {f"scripts.{name}" for name in ("train", "evaluate", "visualize", "sample")}
+    names = ("train", "evaluate", "visualize", "sample", "demo")
+    scripts = {f"scripts.{name}" for name in names}
     known = scripts | {"air.config.command", "air.config.compose"}
     assert importers("hydra") == importers("omegaconf") == known
 
 
 def test_only_the_tracking_module_imports_wandb():
     assert importers("wandb") == {"air.tracking.wandb_tracker"}
+
+
+def test_only_the_demo_imports_its_extra():
+    assert importers("starlette") == {"air.demo.server"}
+    assert importers("uvicorn") == {"air.demo.serving"}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +60,8 @@ def test_only_the_tracking_module_imports_wandb():
         ("air.model", ["air.config", "air.data", "air.inference", "air.trainer", "air.tracking"]),
         ("air.inference", ["air.data", "air.trainer", "air.tracking", "air.run"]),
         ("air.trainer", ["air.run", "air.run_folder", "air.evaluators", "wandb"]),
-        ("air.run", ["air.evaluators"]),
+        ("air.run", ["air.evaluators", "air.demo"]),
+        ("air.demo", ["air.evaluators", "air.inference", "air.run", "air.trainer", "hydra"]),
         ("air.tracking", ["air.model", "air.data", "air.trainer", "torch", "pyro"]),
     ],
 )

@@ -1,0 +1,153 @@
+"""The page, its files and the JSON interface behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from air.config import parse_as
+from air.config.demo import DemoConfig
+from air.config.schema import SceneConfig
+from air.data.digits import DIGIT_SIZE, Digits, bundled_digits
+from air.demo.inference import RequestError, Viewer
+from air.demo.requests import InferRequest, RenderRequest
+from air.demo.uploads import MEGA, UploadError, read_upload
+from air.errors import AIRError
+from air.pictures import STEP_COLOURS
+from air.trained import TrainedRun
+
+STATIC = Path(__file__).parent / "static"
+_LARGEST_REQUEST = 16 * MEGA  # bytes of JSON: a scene of 2000 x 2000 pixels
+_INK_SHARE = 20 / 28  # of the width of an MNIST digit; the rest is its black edge
+
+
+class TooLargeError(UploadError):
+    """A request has a longer body than is taken."""
+
+
+def build_app(run: TrainedRun, config: DemoConfig) -> Starlette:
+    """Return the application.
+
+    Args:
+        run: the run to show.
+        config: limits of uploads and sliders.
+    """
+    viewer = Viewer(run.model)
+    _, digits = bundled_digits()  # the test digits, of which no training scene is made
+    description = described(run, config)
+
+    async def model(request: Request) -> Response:
+        return JSONResponse(description)
+
+    async def held_out_digits(request: Request) -> Response:
+        return JSONResponse(one_of_each(digits, int(request.path_params["page"])))
+
+    async def infer(request: Request) -> Response:
+        asked = parse_as(InferRequest, await _values(request))
+        return JSONResponse(await run_in_threadpool(viewer.infer, asked.pixels, asked.num_steps))
+
+    async def render(request: Request) -> Response:
+        asked = parse_as(RenderRequest, await _values(request))
+        return JSONResponse(await run_in_threadpool(viewer.render, asked))
+
+    async def upload(request: Request) -> Response:
+        limits = config.uploads
+        content = await _body(request, int(limits.max_megabytes * MEGA))
+        pixels = await run_in_threadpool(
+            read_upload, content, run.model.x_size, limits.max_megapixels
+        )
+        return JSONResponse({"pixels": pixels.tolist()})
+
+    return Starlette(
+        routes=[
+            Route("/api/model", model),
+            Route("/api/digits/{page:int}", held_out_digits),
+            Route("/api/infer", _mended(infer), methods=["POST"]),
+            Route("/api/render", _mended(render), methods=["POST"]),
+            Route("/api/upload", _mended(upload), methods=["POST"]),
+            Mount("/", StaticFiles(directory=STATIC, html=True)),
+        ]
+    )
+
+
+def described(run: TrainedRun, config: DemoConfig) -> dict[str, Any]:
+    """Return what the page must know of the run before it shows anything."""
+    model = run.model
+    return {
+        "run": run.folder.resolve().name,
+        "iteration": run.iteration,
+        "x_size": model.x_size,
+        "num_steps": model.num_steps,
+        "z_what_size": model.z_what_size,
+        "digit_size": digit_size(run),
+        "colours": STEP_COLOURS,
+        "max_upload_megabytes": config.uploads.max_megabytes,
+        "sliders": {
+            "scale": config.sliders.scale,
+            "position": config.sliders.position,
+            "what": config.sliders.what,
+            "num_components": min(config.sliders.num_components, model.z_what_size),
+        },
+    }
+
+
+def digit_size(run: TrainedRun) -> float:
+    """Return the width of a dropped digit, in pixels: as in training, or one that fits a window."""
+    data = run.config.data
+    if isinstance(data, SceneConfig):
+        return DIGIT_SIZE / data.digit_scale_mean
+    return run.model.x_size / run.config.model.scale_prior_mean / _INK_SHARE
+
+
+def one_of_each(digits: Digits, page: int) -> list[dict[str, Any]]:
+    """Return a digit of each class: the page-th of its class, or from the first again."""
+    chosen = []
+    for label in range(10):
+        of_label = (digits.labels == label).nonzero()[0]
+        index = of_label[page % len(of_label)]
+        chosen.append({"label": label, "pixels": digits.images[index].tolist()})
+    return chosen
+
+
+def _mended(
+    endpoint: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Answer what the visitor can mend with one line, which the page shows."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except AIRError as error:
+            status = 413 if isinstance(error, TooLargeError) else 400
+            return JSONResponse({"error": str(error)}, status)
+
+    return answered
+
+
+async def _values(request: Request) -> dict[str, Any]:
+    try:
+        values = json.loads(await _body(request, _LARGEST_REQUEST))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RequestError(f"the request must be JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise RequestError("the request must be a JSON object")
+    return values
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """Read a body, but no more of it than allowed."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > most:
+            raise TooLargeError(f"too large: at most {most / MEGA:g} MB can be loaded")
+    return bytes(content)

@@ -1,0 +1,84 @@
+"""A visitor's image file, brought to what the model looks at: a square, white on black."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from air.errors import AIRError
+
+MEGA = 1_000_000
+_BRIGHT = 128  # grey value; an image whose edge is brighter is taken for dark ink on white paper
+
+
+class UploadError(AIRError):
+    """A file cannot be used; the message is for the visitor."""
+
+
+def read_upload(content: bytes, x_size: int, max_megapixels: float) -> NDArray[np.uint8]:
+    """Decode an image file, and fit the whole image into the square.
+
+    Args:
+        content: of a file in any format that Pillow knows.
+        x_size: width and height of the square, in pixels.
+        max_megapixels: the largest image that is decoded.
+
+    Returns:
+        (x_size, x_size), the image in the middle and black around it. What is transparent is black,
+        and an image with a bright edge is inverted.
+
+    Raises:
+        UploadError: there is nothing in it, it is no image, or a too large one.
+    """
+    if not content:
+        raise UploadError("the file is empty; choose an image, such as a PNG or JPEG file")
+    try:
+        image = _decoded(content, max_megapixels)
+    except UploadError:
+        raise
+    except UnidentifiedImageError:
+        raise UploadError("the file is not an image; choose a PNG or JPEG file, say") from None
+    except Image.DecompressionBombError:
+        raise UploadError(
+            f"the image is too large; at most {max_megapixels:g} million pixels can be loaded"
+        ) from None
+    except Exception as error:  # Pillow's decoders raise many kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UploadError(f"the image is damaged and cannot be read ({reason})") from None
+    return _fitted(image, x_size)
+
+
+def _decoded(content: bytes, max_megapixels: float) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+        image = Image.open(io.BytesIO(content))
+    width, height = image.size  # from the header: nothing is decoded yet
+    if width * height > max_megapixels * MEGA:
+        raise UploadError(
+            f"the image is too large: {width} x {height} pixels; "
+            f"at most {max_megapixels:g} million pixels can be loaded"
+        )
+    if image.mode == "F":
+        raise UploadError("an image of floating-point numbers cannot be loaded; save it as a PNG")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # of 16 bits, which `convert` would cut off at 255
+        upright = Image.fromarray((np.asarray(upright) / 257).clip(0, 255).astype(np.uint8))
+    return upright.convert("RGBA")
+
+
+def _fitted(image: Image.Image, x_size: int) -> NDArray[np.uint8]:
+    on_black = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("L")
+    if _edge_brightness(on_black) >= _BRIGHT:
+        on_black = ImageOps.invert(on_black)
+    fitted = ImageOps.pad(on_black, (x_size, x_size), Image.Resampling.LANCZOS, color=0)
+    return np.asarray(fitted)
+
+
+def _edge_brightness(image: Image.Image) -> float:
+    pixels = np.asarray(image)
+    edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+    return float(np.median(edge))
