@@ -6,7 +6,7 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,11 @@ from air.model import AIR
 
 FORMAT = 1
 FOLDER = "checkpoints"
-_KEEP = 2  # the last good one stays while the next is judged
+BEST_CHECKPOINT = "best.pt"
+
+Which = Literal["latest", "best"]
+
+_KEEP = 2  # numbered ones: the last good one stays while the next is judged
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> Path:
     """
     folder = run_dir / FOLDER
     folder.mkdir(exist_ok=True)
-    path = folder / f"{checkpoint.iteration:08d}.pt"
+    path = checkpoint_path(run_dir, checkpoint.iteration)
     descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".partial")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -73,6 +77,11 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> Path:
     for old in sorted(folder.glob("[0-9]*.pt"))[:-_KEEP]:
         old.unlink()
     return path
+
+
+def checkpoint_path(run_dir: Path, iteration: int) -> Path:
+    """Return where the checkpoint of an iteration is, as long as it is kept."""
+    return run_dir / FOLDER / f"{iteration:08d}.pt"
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -110,6 +119,28 @@ def latest_checkpoint(run_dir: Path) -> Path | None:
     return files[-1] if files else None
 
 
+def find_checkpoint(run_dir: Path, which: Which = "latest") -> Path:
+    """Return a run's checkpoint file.
+
+    Args:
+        run_dir: the run's folder.
+        which: the last one, or the one that did best on held-out images.
+
+    Raises:
+        CheckpointError: there is none yet, or `which` is neither.
+    """
+    if which == "latest":
+        path = latest_checkpoint(run_dir)
+    elif which == "best":
+        best = run_dir / FOLDER / BEST_CHECKPOINT
+        path = best if best.exists() else None
+    else:
+        raise CheckpointError(f"which: must be latest or best, got {which!r}")
+    if path is None:
+        raise CheckpointError(f"{run_dir}: has no {'best ' * (which == 'best')}checkpoint yet")
+    return path
+
+
 def load_weights(model: AIR, checkpoint: Checkpoint, source: str | Path) -> None:
     """Put a checkpoint's weights into a model.
 
@@ -127,12 +158,17 @@ def load_weights(model: AIR, checkpoint: Checkpoint, source: str | Path) -> None
     model.load_state_dict(checkpoint.model)
 
 
-def load(run_dir_or_checkpoint: str | Path, device: str | torch.device = "cpu") -> AIR:
+def load(
+    run_dir_or_checkpoint: str | Path,
+    device: str | torch.device = "cpu",
+    which: Which = "latest",
+) -> AIR:
     """Give a trained model back, ready for `infer`.
 
     Args:
-        run_dir_or_checkpoint: a run's folder, whose last checkpoint is taken, or a checkpoint file.
+        run_dir_or_checkpoint: a run's folder, or a checkpoint file.
         device: where to put it.
+        which: of a folder: the last checkpoint, or the one that did best on held-out images.
 
     Returns:
         The model, in evaluation mode.
@@ -142,10 +178,7 @@ def load(run_dir_or_checkpoint: str | Path, device: str | torch.device = "cpu") 
     """
     path = Path(run_dir_or_checkpoint)
     if path.is_dir():
-        latest = latest_checkpoint(path)
-        if latest is None:
-            raise CheckpointError(f"{path}: has no checkpoint yet")
-        path = latest
+        path = find_checkpoint(path, which)
     checkpoint = read_checkpoint(path)
     model = AIR(**checkpoint.model_arguments)
     load_weights(model, checkpoint, path)

@@ -153,6 +153,7 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> float:
         _save_pictures(trainer, evaluation, num)
     summary: dict[str, float | int | str] = {"iterations": outcome.iteration}
     summary |= {f"val/{name}": value for name, value in evaluation.elbo_parts.items()}
+    summary |= trainer.best.figures()
     if evaluation.count_accuracy is not None:
         summary["val/count_accuracy"] = evaluation.count_accuracy
         log.info(

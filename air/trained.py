@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from air.checkpoint import latest_checkpoint, load_weights, read_checkpoint
+from air.checkpoint import Which, find_checkpoint, load_weights, read_checkpoint
 from air.config import Config, parse_config
-from air.errors import CheckpointError
 from air.model import AIR
 from air.presence import PresencePrior
 from air.prior import build_presence_schedule
@@ -16,7 +15,7 @@ from air.run_folder import read_config
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """The last checkpoint of a run.
+    """A checkpoint of a run.
 
     Attributes:
         folder: the run's.
@@ -33,11 +32,12 @@ class TrainedRun:
     z_pres_prior_p: PresencePrior
 
 
-def open_run(folder: str | Path) -> TrainedRun:
+def open_run(folder: str | Path, which: Which = "latest") -> TrainedRun:
     """Read a run's folder; a run that is still being trained can be looked at too.
 
     Args:
         folder: the run's.
+        which: the last checkpoint, or the one that did best on held-out images.
 
     Raises:
         RunFolderError: it holds no run.
@@ -45,9 +45,7 @@ def open_run(folder: str | Path) -> TrainedRun:
     """
     folder = Path(folder)
     config = parse_config(read_config(folder))
-    path = latest_checkpoint(folder)
-    if path is None:
-        raise CheckpointError(f"{folder}: has no checkpoint yet")
+    path = find_checkpoint(folder, which)
     checkpoint = read_checkpoint(path)
     model = AIR(**checkpoint.model_arguments)
     load_weights(model, checkpoint, path)

@@ -17,7 +17,8 @@ from torch import Tensor
 from air import pictures
 from air.baselines import moving_averages
 from air.batches import BatchOrder
-from air.checkpoint import Checkpoint, save_checkpoint
+from air.best import BestModel
+from air.checkpoint import Checkpoint, checkpoint_path, save_checkpoint
 from air.config import Config, config_values
 from air.data import Data, Scenes
 from air.errors import NonFiniteLossError
@@ -80,6 +81,8 @@ class Trainer:
         self._parameters = list(model.parameters())
         self._totals = _Totals()
         self._saved_at: int | None = None
+        self._few = data.test.subset(slice(config.train.eval_size))  # of the held-out scenes
+        self.best = BestModel(run_dir, len(self._few), self._few.count is not None)
 
     def fit(self, interruption: Interruption) -> Outcome:
         """Train from the present iteration to the last, or until a signal comes.
@@ -103,15 +106,18 @@ class Trainer:
                 # last weights are kept before the long last look.
                 with self._totals.paused():
                     if self.iteration % train.eval_every == 0 and not last:
-                        evaluation = self.look(self.data.test.subset(slice(train.eval_size)))
+                        evaluation = self.look(self._few)
                         progress.show(self.iteration, **_shown(evaluation))
                     if self.iteration % train.save_every == 0 or last:
                         self.save()
         return Outcome(self.iteration, self.look(self.data.test))
 
     def look(self, scenes: Scenes) -> Evaluation:
-        """Evaluate on held-out scenes and log what was found."""
-        evaluation = evaluate(self.model, scenes, self.presence_schedule(self.iteration))
+        """Evaluate on held-out scenes, log what was found, and keep the model if it is the best."""
+        evaluation = self._evaluate(scenes)
+        few = len(scenes) == len(self._few)
+        compared = evaluation if few else self._evaluate(self._few)
+        is_best = self.best.see(self.iteration, compared.metric)
         values: dict[str, Any] = {f"val/{k}": v for k, v in evaluation.elbo_parts.items()}
         if evaluation.count_accuracy is not None and evaluation.confusion is not None:
             values["val/count_accuracy"] = evaluation.count_accuracy
@@ -125,17 +131,22 @@ class Trainer:
                 draw_reconstructions(shown.images, posterior, shown.count),
                 self.run_dir / pictures.FOLDER / f"reconstructions-{self.iteration:08d}",
             )
-        self.tracker.log(self.iteration, values)
+        self.tracker.log(self.iteration, values | self.best.figures())
+        if is_best:
+            self.best.keep(self.save())
         return evaluation
 
-    def save(self) -> None:
+    def save(self) -> Path:
         """Write a checkpoint of this iteration, unless there is one or its weights are not finite.
+
+        Returns:
+            The file.
 
         Raises:
             NonFiniteLossError: a parameter is not finite.
         """
         if self._saved_at == self.iteration:
-            return
+            return checkpoint_path(self.run_dir, self.iteration)
         for name, parameter in self.model.named_parameters():
             if not parameter.isfinite().all():
                 raise NonFiniteLossError(
@@ -145,7 +156,7 @@ class Trainer:
         random_states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             random_states["cuda"] = torch.cuda.get_rng_state(self.device)
-        save_checkpoint(
+        path = save_checkpoint(
             self.run_dir,
             Checkpoint(
                 config=config_values(self.config),
@@ -158,6 +169,7 @@ class Trainer:
             ),
         )
         self._saved_at = self.iteration
+        return path
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint exactly where it was written.
@@ -174,10 +186,11 @@ class Trainer:
         )
         for name, value in checkpoint.moving_averages.items():
             pyro.get_param_store()[name] = value.to(self.device)
+        self.iteration = self._saved_at = checkpoint.iteration
+        self._make_good_best()
         torch.set_rng_state(checkpoint.random_states["cpu"])
         if self.device.type == "cuda" and "cuda" in checkpoint.random_states:
             torch.cuda.set_rng_state(checkpoint.random_states["cuda"], self.device)
-        self.iteration = self._saved_at = checkpoint.iteration
 
     def step(self) -> None:
         """Take one optimiser step on the next batch.
@@ -202,6 +215,18 @@ class Trainer:
         self.optimizer.step()
         self.scheduler.step()
         self.iteration += 1
+
+    def _evaluate(self, scenes: Scenes) -> Evaluation:
+        return evaluate(self.model, scenes, self.presence_schedule(self.iteration))
+
+    def _make_good_best(self) -> None:
+        """Look again where a crash may have come between a checkpoint and keeping it as best."""
+        train, best = self.config.train, self.best.best
+        looked = self.iteration % train.eval_every == 0 and self.iteration < train.num_iterations
+        if not looked or (best is not None and best.iteration == self.iteration):
+            return
+        if self.best.see(self.iteration, self._evaluate(self._few).metric):
+            self.best.keep(self.save())
 
     def _log_training(self) -> float:
         """Log what training did since the last time; return the loss per image."""

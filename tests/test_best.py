@@ -1,0 +1,198 @@
+"""The best checkpoint of a run: kept, not dropped, and the same after any crash."""
+
+import json
+import os
+import pkgutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+import air
+from air.best import Best, BestModel, read_best
+from air.checkpoint import read_checkpoint, save_checkpoint
+from air.config import parse_config
+from air.errors import CheckpointError
+from air.run import train
+from air.tracking import read_metrics
+from air.trained import open_run
+from tests.models import tiny
+from tests.test_checkpoint import checkpoint_of
+from tests.test_config import composed
+
+
+@pytest.fixture
+def configured(data_root):
+    def config(*overrides):
+        small = ["experiment=smoke", f"data.root={data_root}", "train.num_pictures=0"]
+        small += ["train.eval_size=60", "train.eval_every=5", "train.save_every=20"]
+        return parse_config(composed(*small, *overrides))
+
+    return config
+
+
+def files(run_dir):
+    return sorted(path.name for path in (run_dir / "checkpoints").iterdir())
+
+
+def test_the_best_stays_when_its_numbered_file_is_dropped(tmp_path):
+    best = BestModel(tmp_path, 100, counts_known=True)
+    assert best.figures() == {}
+    for iteration, metric in ((5, 0.5), (10, 0.9), (15, 0.9), (20, 0.3), (25, float("nan"))):
+        path = save_checkpoint(tmp_path, checkpoint_of(tiny(), iteration))
+        if best.see(iteration, metric):
+            best.keep(path)
+    assert best.figures() == {"best/count_accuracy": 0.9, "best/iteration": 10}
+    assert files(tmp_path) == ["00000020.pt", "00000025.pt", "best.json", "best.pt"]
+    assert read_checkpoint(tmp_path / "checkpoints" / "best.pt").iteration == 10
+    assert read_best(tmp_path) == Best(iteration=10, metric=0.9, num_images=100)
+    assert json.loads((tmp_path / "checkpoints" / "best.json").read_text())["metric"] == 0.9
+
+
+def test_looks_at_another_number_of_images_are_not_compared(tmp_path):
+    first = BestModel(tmp_path, 100, counts_known=False)
+    assert first.see(5, -10.0)
+    first.keep(save_checkpoint(tmp_path, checkpoint_of(tiny(), 5)))
+    assert not BestModel(tmp_path, 100, counts_known=False).see(10, -20.0)
+    changed = BestModel(tmp_path, 50, counts_known=False)
+    assert changed.figures() == {}
+    assert changed.see(10, -20.0)
+    assert changed.figures() == {"best/elbo": -20.0, "best/iteration": 10}
+
+
+def test_without_hard_links_it_is_a_copy(tmp_path, monkeypatch):
+    def unsupported(*paths):
+        raise OSError("not supported")
+
+    monkeypatch.setattr(os, "link", unsupported)
+    best = BestModel(tmp_path, 1, counts_known=True)
+    best.see(5, 0.5)
+    path = save_checkpoint(tmp_path, checkpoint_of(tiny(), 5))
+    best.keep(path)
+    kept = tmp_path / "checkpoints" / "best.pt"
+    assert kept.read_bytes() == path.read_bytes()
+    assert not kept.samefile(path)
+
+
+def test_a_link_takes_no_room(tmp_path):
+    best = BestModel(tmp_path, 1, counts_known=True)
+    best.see(5, 0.5)
+    path = save_checkpoint(tmp_path, checkpoint_of(tiny(), 5))
+    for _ in range(2):  # once more, as after a crash
+        best.keep(path)
+        assert (tmp_path / "checkpoints" / "best.pt").samefile(path)
+        assert files(tmp_path) == ["00000005.pt", "best.json", "best.pt"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"iteration": 1}', '{"iteration": "1"}'])
+def test_a_damaged_note_is_named(tmp_path, text):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"best\.json: damaged") as caught:
+        read_best(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Say how good a model is: 20 iterations learn too little to differ."""
+    from air.trainer import Trainer
+
+    evaluate = Trainer._evaluate
+    seen = []
+
+    def scored(self, scenes):
+        evaluation = evaluate(self, scenes)
+        seen.append((self.iteration, len(scenes)))
+        accuracy = {5: 0.2, 10: 0.7, 15: 0.7, 20: 0.6}[self.iteration]
+        return replace(evaluation, confusion=None, count_accuracy=accuracy)
+
+    monkeypatch.setattr(Trainer, "_evaluate", scored)
+    return seen
+
+
+def test_a_run_keeps_its_best_and_gives_it_back(configured, tmp_path, scored):
+    train(configured(), tmp_path, [])
+    # Compared at 60 images throughout; the end also looks at all 128.
+    assert scored == [(5, 60), (10, 60), (15, 60), (20, 128), (20, 60)]
+    assert read_best(tmp_path) == Best(iteration=10, metric=0.7, num_images=60)
+    assert files(tmp_path) == ["00000010.pt", "00000020.pt", "best.json", "best.pt"]
+    assert (open_run(tmp_path).iteration, open_run(tmp_path, "best").iteration) == (20, 10)
+    kept = read_checkpoint(tmp_path / "checkpoints" / "best.pt").model
+    best, latest = air.load(tmp_path, which="best"), air.load(tmp_path)
+    assert all(torch.equal(value, kept[name]) for name, value in best.state_dict().items())
+    assert not torch.equal(best.z_what_init, latest.z_what_init)
+    with pytest.raises(CheckpointError, match="which: must be latest or best, got 'last'"):
+        air.load(tmp_path, which="last")
+    logged = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "val/elbo" in line]
+    assert [line["best/iteration"] for line in logged] == [5, 10, 10, 10]
+    assert [line["best/count_accuracy"] for line in logged] == [0.2, 0.7, 0.7, 0.7]
+
+
+def test_a_run_without_a_look_has_no_best(tmp_path):
+    save_checkpoint(tmp_path, checkpoint_of(tiny()))
+    with pytest.raises(CheckpointError, match="has no best checkpoint yet"):
+        air.load(tmp_path, which="best")
+
+
+def stop(*arguments, **keywords):
+    raise KeyboardInterrupt
+
+
+def before(function):
+    return stop
+
+
+def after(function):
+    def wrapped(*arguments, **keywords):
+        function(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    return wrapped
+
+
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [
+        ("air.trainer.save_checkpoint", before),
+        ("air.trainer.save_checkpoint", after),
+        ("air.best.BestModel.keep", after),
+        ("air.best.os.link", after),
+        ("air.best.asdict", before),  # best.pt is new, best.json is not
+    ],
+)
+def test_a_crash_at_the_best_look_changes_nothing(
+    configured, tmp_path, monkeypatch, scored, name, when
+):
+    from air.trainer import Trainer
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(configured(), whole, [])
+    look = Trainer.look
+    with monkeypatch.context() as patch:
+
+        def crash_at_10(self, scenes):
+            if self.iteration == 10:
+                patch.setattr(name, when(pkgutil.resolve_name(name)))
+            return look(self, scenes)
+
+        patch.setattr(Trainer, "look", crash_at_10)
+        with pytest.raises(KeyboardInterrupt):
+            train(configured(), parts, [])
+    train(configured(f"resume={parts}"), parts, [])
+    assert files(parts) == files(whole)
+    note = "checkpoints/best.json"
+    assert (parts / note).read_bytes() == (whole / note).read_bytes()
+    for file in ("best.pt", "00000020.pt"):
+        one, other = (read_checkpoint(path / "checkpoints" / file) for path in (whole, parts))
+        assert one.iteration == other.iteration
+        assert all(torch.equal(value, other.model[name]) for name, value in one.model.items())
+        assert torch.equal(one.random_states["cpu"], other.random_states["cpu"])
+    one, other = (
+        [
+            {name: value for name, value in line.items() if "time" not in name}
+            for line in read_metrics(folder / "metrics.jsonl")
+        ]
+        for folder in (whole, parts)
+    )
+    assert one == other
