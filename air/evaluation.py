@@ -15,7 +15,7 @@ from air.inference import MarginalELBO, ReinforceELBO
 from air.inference.estimator import PARTS, Estimator, elbo_of
 from air.model import AIR
 from air.presence import PresencePrior
-from air.tracking import ConfusionMatrix
+from air.tracking import ConfusionMatrix, Histogram
 
 _CHUNK = 250  # images at a time, which bounds memory
 _NOISE_SEED = 0  # of the draws in the ELBO: every evaluation uses the same
@@ -41,6 +41,22 @@ class Evaluation:
     def metric(self) -> float:
         """The count accuracy or, without truth, the ELBO: what sweepers maximise."""
         return self.elbo_parts["elbo"] if self.count_accuracy is None else self.count_accuracy
+
+    def figures(self, num_steps: int) -> dict[str, float | ConfusionMatrix | Histogram]:
+        """Return all that was measured, by the names that trackers know.
+
+        Args:
+            num_steps: the largest number of objects that could be inferred.
+        """
+        values: dict[str, float | ConfusionMatrix | Histogram] = {
+            f"val/{name}": value for name, value in self.elbo_parts.items()
+        }
+        inferred = np.bincount(self.count.numpy(), minlength=num_steps + 1)
+        values["val/inferred_count"] = Histogram(inferred)
+        if self.count_accuracy is not None and self.confusion is not None:
+            values["val/count_accuracy"] = self.count_accuracy
+            values["val/confusion"] = self.confusion
+        return values
 
 
 def evaluate(model: AIR, scenes: Scenes, z_pres_prior_p: PresencePrior) -> Evaluation:

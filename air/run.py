@@ -10,7 +10,7 @@ import torch
 
 from air import pictures
 from air.allocator import keep_freed_memory
-from air.checkpoint import latest_checkpoint, load_weights, read_checkpoint
+from air.checkpoint import find_checkpoint, latest_checkpoint, load_weights, read_checkpoint
 from air.config import (
     Config,
     ConfigError,
@@ -167,6 +167,9 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> float:
     if num:
         log.info("pictures: %s", trainer.run_dir / pictures.FOLDER)
     trainer.tracker.summarize(summary)
+    if trainer.best.best is not None:
+        path = find_checkpoint(trainer.run_dir, "best")
+        trainer.tracker.keep_model(path, trainer.best.figures())
     return evaluation.metric
 
 

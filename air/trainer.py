@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyro
 import torch
@@ -118,10 +117,7 @@ class Trainer:
         few = len(scenes) == len(self._few)
         compared = evaluation if few else self._evaluate(self._few)
         is_best = self.best.see(self.iteration, compared.metric)
-        values: dict[str, Any] = {f"val/{k}": v for k, v in evaluation.elbo_parts.items()}
-        if evaluation.count_accuracy is not None and evaluation.confusion is not None:
-            values["val/count_accuracy"] = evaluation.count_accuracy
-            values["val/confusion"] = evaluation.confusion
+        values: dict[str, Value] = {**evaluation.figures(self.model.num_steps)}
         num_pictures = min(self.config.train.num_pictures, len(scenes))
         if num_pictures:
             shown = scenes.varied(num_pictures)
@@ -131,7 +127,7 @@ class Trainer:
                 draw_reconstructions(shown.images, posterior, shown.count),
                 self.run_dir / pictures.FOLDER / f"reconstructions-{self.iteration:08d}",
             )
-        self.tracker.log(self.iteration, values | self.best.figures())
+        self.tracker.log(self.iteration, {**values, **self.best.figures()})
         if is_best:
             self.best.keep(self.save())
         return evaluation

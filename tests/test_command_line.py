@@ -14,6 +14,7 @@ import torch
 import yaml
 
 import air
+from air.best import read_best
 from air.checkpoint import latest_checkpoint, read_checkpoint
 from air.tracking import read_metrics
 from tests.conftest import REPOSITORY
@@ -139,6 +140,11 @@ def test_two_multirun_jobs_are_two_wandb_runs(train_command, tmp_path):
         assert len(losses) == 4
         assert len([f for f in run.files if "reconstructions" in f and f.endswith(".png")]) == 16
         assert "val/count_accuracy" in run.summary
+        best = read_best(sweep / str(number))
+        assert run.summary["best/count_accuracy"] == best.metric
+        (artifact,) = [each for each in run.artifacts if each["type"] == "model"]
+        (file,) = artifact["manifest"]["contents"]
+        assert read_checkpoint(Path(file["local_path"])).iteration == best.iteration
     assert runs[0].id != runs[1].id
     assert not same_weights(sweep / "0", sweep / "1")
 

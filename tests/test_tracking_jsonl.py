@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from air.tracking import ConfusionMatrix, JSONLTracker, Picture, read_metrics
+from air.tracking import ConfusionMatrix, Histogram, JSONLTracker, Picture, read_metrics
 
 
 def write(path, iterations, keep_until=None):
@@ -32,6 +32,7 @@ def test_round_trip(tmp_path):
             "train/loss": 0.1 + 0.2,
             "val/count": 3,
             "val/confusion": ConfusionMatrix(np.array([[5, 0], [1, 2], [0, 1]])),
+            "val/inferred_count": Histogram(np.array([1, 0, 4])),
             "val/reconstructions": [Picture(np.zeros((4, 4), np.uint8))],
         },
     )
@@ -43,6 +44,7 @@ def test_round_trip(tmp_path):
         "train/loss": 0.1 + 0.2,
         "val/count": 3,
         "val/confusion": [[5, 0], [1, 2], [0, 1]],
+        "val/inferred_count": [1, 0, 4],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,9 @@ class Recorder:
     def summarize(self, values):
         self._call("summarize")
 
+    def keep_model(self, path, values):
+        self._call("keep_model")
+
     def finish(self, exit_code):
         self._call("finish")
 
@@ -37,6 +41,7 @@ def use(tracker):
     tracker.log(1, {"train/loss": 1.0})
     tracker.log(2, {"train/loss": 1.0})
     tracker.summarize({"iterations": 2})
+    tracker.keep_model(Path("best.pt"), {"best/iteration": 1})
     tracker.finish(0)
 
 
@@ -47,18 +52,18 @@ def test_null_tracker_does_nothing():
 def test_a_failing_tracker_is_reported_once_and_the_others_go_on(caplog):
     failing, working = Recorder(failing=("log", "finish")), Recorder()
     use(Trackers([failing, working]))
-    assert working.calls == ["log", "log", "summarize", "finish"]
+    assert working.calls == ["log", "log", "summarize", "keep_model", "finish"]
     assert failing.calls == ["log", "finish"]  # it may still hold a file
     assert [record.getMessage() for record in caplog.records] == [
         "Recorder failed and is left out from now on: OSError: no more room"
     ]
 
 
-@pytest.mark.parametrize("name", ["summarize", "finish"])
+@pytest.mark.parametrize("name", ["summarize", "keep_model", "finish"])
 def test_a_tracker_that_fails_late_does_not_stop_the_others(name, caplog):
     failing, working = Recorder(failing=(name,)), Recorder()
     use(Trackers([failing, working]))
-    assert working.calls == ["log", "log", "summarize", "finish"]
+    assert working.calls == ["log", "log", "summarize", "keep_model", "finish"]
     assert len(caplog.records) == 1
 
 

@@ -9,6 +9,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from air.errors import ConfigError
 from air.tracking import (
     Box,
     ConfusionMatrix,
+    Histogram,
     Picture,
     build_tracker,
     check_tracking,
@@ -215,7 +217,12 @@ def test_two_runs_in_one_process(tmp_path, capfd, caplog):
             {
                 "val/count_accuracy": 0.75,
                 "val/confusion": ConfusionMatrix(np.array([[5, 0, 1], [1, 2, 0]])),
-                "val/reconstructions": [Picture(image, "found 2", boxes), Picture(image)],
+                "val/inferred_count": Histogram(np.array([3, 4, 0, 2])),
+                "val/reconstructions": [
+                    Picture(image, "found 2", boxes, 3),
+                    Picture(image, "found 0", (), 3),
+                    Picture(image),
+                ],
             },
         )
         tracker.summarize({"iterations": 100, "best/elbo": elbo})
@@ -248,13 +255,28 @@ def test_two_runs_in_one_process(tmp_path, capfd, caplog):
         table = json.loads((files / second["val/confusion.path"]).read_text())
         assert table["columns"] == ["true \\ inferred", "0", "1", "2"]
         assert table["data"] == [["0", 5, 0, 1], ["1", 1, 2, 0]]
-        assert second["val/reconstructions.captions"] == ["found 2", None]
+        chart = json.loads((files / second["val/confusion_chart_table.path"]).read_text())
+        assert chart["columns"] == ["Actual", "Predicted", "nPredictions"]
+        cells = {(true, inferred): count for true, inferred, count in chart["data"]}
+        assert cells == {
+            (str(true), str(inferred)): count
+            for true, row in enumerate([[5, 0, 1], [1, 2, 0]])
+            for inferred, count in enumerate(row)
+        }
+        assert second["val/inferred_count._type"] == "histogram"
+        assert second["val/inferred_count.values"] == [3, 4, 0, 2]
+        assert second["val/inferred_count.bins"] == [-0.5, 0.5, 1.5, 2.5, 3.5]
+        assert second["val/reconstructions.captions"] == ["found 2", "found 0", None]
         pictures = second["val/reconstructions.filenames"]
-        assert len(pictures) == 2
+        assert len(pictures) == 3
         assert all((files / picture).is_file() and picture in run.files for picture in pictures)
-        windows = second["val/reconstructions.all_boxes"][0]["windows"]
-        kept = json.loads((files / windows["path"]).read_text())
-        assert kept["class_labels"] == {"0": "step 0", "1": "step 1"}
+        overlays = second["val/reconstructions.all_boxes"]
+        kept, empty = (
+            json.loads((files / overlays[i]["windows"]["path"]).read_text()) for i in (0, 1)
+        )
+        steps = {"0": "step 0", "1": "step 1", "2": "step 2"}  # of all steps, in each picture
+        assert kept["class_labels"] == empty["class_labels"] == steps
+        assert empty["box_data"] == []
         assert [box["class_id"] for box in kept["box_data"]] == [0, 1]
         assert {box["domain"] for box in kept["box_data"]} == {"pixel"}
         assert kept["box_data"][0]["position"] == {
@@ -284,6 +306,40 @@ def test_pixels_are_kept(tmp_path):
     for key, image in (("val/reconstructions", grey), ("val/colour", colour)):
         with Image.open(kept / "files" / item[f"{key}.filenames"][0]) as saved:
             np.testing.assert_array_equal(np.asarray(saved), image)
+
+
+def test_runs_are_ranked_by_the_best_of_each_also_while_they_run(tmp_path):
+    folder = new_folder(tmp_path / "run")
+    tracker = build_tracker(wandb_config(), folder, {}, None)
+    for iteration, best, elbo in ((10, 0.5, 100.0), (20, 0.9, 300.0), (30, 0.9, 200.0)):
+        tracker.log(iteration, {"best/count_accuracy": best, "val/elbo": elbo})
+    tracker.finish(1)  # it has not come to an end, and so has not been summarised
+    summary = read_offline_run(offline_runs(folder)[0]).summary
+    assert (summary["best/count_accuracy"], summary["val/elbo"]) == (0.9, 200.0)
+
+
+def test_the_best_checkpoint_is_an_artifact_that_later_checkpoints_do_not_change(tmp_path):
+    home = set((tmp_path / "home").rglob("*"))
+    folder = new_folder(tmp_path / "run")
+    best = folder / "best.pt"
+    best.write_bytes(b"the first")
+    tracker = build_tracker(wandb_config(), folder, {}, None)
+    tracker.keep_model(best, {"best/count_accuracy": 0.9, "best/iteration": 10})
+    tracker.finish(0)
+    (folder / "new.pt").write_bytes(b"the second")
+    (folder / "new.pt").replace(best)  # as checkpoints are written
+    run = read_offline_run(offline_runs(folder)[0])
+    (artifact,) = run.artifacts
+    assert (artifact["name"], artifact["type"]) == (f"model-{run.id}", "model")
+    assert sorted(artifact["aliases"]) == ["best", "latest"]
+    assert json.loads(artifact["metadata"]) == {"best/count_accuracy": 0.9, "best/iteration": 10}
+    (file,) = artifact["manifest"]["contents"]
+    assert file["path"] == "best.pt"
+    kept = Path(file["local_path"])
+    assert kept.is_relative_to(folder / "wandb")
+    assert kept.read_bytes() == b"the first"
+    new = {path for path in (tmp_path / "home").rglob("*") if path.is_file()} - home
+    assert not [path for path in new if path.suffix != ".log"]  # all is in the run's folder
 
 
 def test_a_resumed_run_keeps_its_id(tmp_path):

@@ -28,6 +28,7 @@ class OfflineRun:
     summary: dict[str, Any] = field(default_factory=dict)
     step_metrics: dict[str, str] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    artifacts: list[dict[str, Any]] = field(default_factory=list)
     exit_code: int | None = None
 
 
@@ -70,7 +71,11 @@ def read_offline_run(folder: Path) -> OfflineRun:
                 run.step_metrics[name] = content.get("step_metric", "")
             case "files":
                 run.files += [file["path"] for file in content["files"]]
+            case "artifact":
+                run.artifacts.append(content)
             case "exit":
                 run.exit_code = content.get("exit_code", 0)
-    run.config.pop("_wandb", None)  # W&B's own notes
+    own = [name for name in run.config if name.split(".")[0] == "_wandb"]  # W&B's own notes
+    for name in own:
+        del run.config[name]
     return run

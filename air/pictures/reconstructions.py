@@ -49,7 +49,8 @@ def tracked_reconstructions(images: Tensor, posterior: Posterior) -> list[Pictur
         pair = torch.cat((inputs[i], posterior.reconstruction[i].cpu()), -1)
         boxes = tuple(_tracked_box(posterior, i, t) for t in range(int(posterior.count[i])))
         pixels = (pair.clamp(0, 1) * 255).round().byte().numpy()
-        pictures.append(Picture(pixels, f"found {int(posterior.count[i])}", boxes))
+        caption = f"found {int(posterior.count[i])}"
+        pictures.append(Picture(pixels, caption, boxes, posterior.z_pres.shape[1]))
     return pictures
 
 

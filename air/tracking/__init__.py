@@ -12,12 +12,13 @@ from air.run_folder import METRICS_FILE
 from air.tracking.console import Progress
 from air.tracking.jsonl import JSONLTracker, read_metrics
 from air.tracking.tracker import NullTracker, Tracker, Trackers
-from air.tracking.values import Box, ConfusionMatrix, Picture, Value
+from air.tracking.values import Box, ConfusionMatrix, Histogram, Picture, Value
 from air.tracking.wandb_tracker import check_wandb, open_wandb
 
 __all__ = [
     "Box",
     "ConfusionMatrix",
+    "Histogram",
     "JSONLTracker",
     "NullTracker",
     "Picture",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from air.tracking.values import ConfusionMatrix, Value
+from air.tracking.values import ConfusionMatrix, Histogram, Value
 
 
 class JSONLTracker:
@@ -37,6 +37,9 @@ class JSONLTracker:
     def summarize(self, values: Mapping[str, float | int | str]) -> None:
         """Do nothing: the last lines hold it all."""
 
+    def keep_model(self, path: Path, values: Mapping[str, float | int | str]) -> None:
+        """Do nothing: the run's folder holds it."""
+
     def finish(self, exit_code: int) -> None:
         """Close the file."""
         self._file.close()
@@ -59,8 +62,8 @@ def _cut(path: Path, keep_until: float) -> None:
     os.replace(temporary, path)  # a crash leaves the old file or the new one, never a part
 
 
-def _plain(value: float | int | ConfusionMatrix) -> Any:
-    if isinstance(value, ConfusionMatrix):
+def _plain(value: float | int | ConfusionMatrix | Histogram) -> Any:
+    if isinstance(value, (ConfusionMatrix, Histogram)):
         return value.counts.tolist()
     if not math.isfinite(value):
         return None  # JSON has no infinity and no nan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from air.tracking.values import Value
@@ -23,6 +24,10 @@ class Tracker(Protocol):
         """Record what the run comes down to."""
         ...
 
+    def keep_model(self, path: Path, values: Mapping[str, float | int | str]) -> None:
+        """Keep a copy of the run's best checkpoint, with what is known about it."""
+        ...
+
     def finish(self, exit_code: int) -> None:
         """Close; 0 means that the run did what it set out to do."""
         ...
@@ -35,6 +40,9 @@ class NullTracker:
         """Do nothing."""
 
     def summarize(self, values: Mapping[str, float | int | str]) -> None:
+        """Do nothing."""
+
+    def keep_model(self, path: Path, values: Mapping[str, float | int | str]) -> None:
         """Do nothing."""
 
     def finish(self, exit_code: int) -> None:
@@ -59,6 +67,10 @@ class Trackers:
     def summarize(self, values: Mapping[str, float | int | str]) -> None:
         """Record in every tracker."""
         self._each(lambda tracker: tracker.summarize(values))
+
+    def keep_model(self, path: Path, values: Mapping[str, float | int | str]) -> None:
+        """Keep it in every tracker."""
+        self._each(lambda tracker: tracker.keep_model(path, values))
 
     def finish(self, exit_code: int) -> None:
         """Close every tracker, also those that failed: they may hold files or a connection."""

@@ -21,6 +21,22 @@ class ConfusionMatrix:
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """How many images have each number of objects.
+
+    Attributes:
+        counts: (largest number + 1,), images with 0, 1, … objects.
+    """
+
+    counts: NDArray[np.int64]
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """Where the bars begin and end, so that each is around its number: (bars + 1,)."""
+        return np.arange(len(self.counts) + 1, dtype=np.float64) - 0.5
+
+
+@dataclass(frozen=True)
 class Box:
     """A window in a picture: its edges in pixels, and the step that it belongs to."""
 
@@ -39,11 +55,13 @@ class Picture:
         image: (H, W) grey or (H, W, 3) RGB.
         caption: a line below it, or None.
         boxes: windows, in the image's pixels.
+        num_steps: steps that the model had, also where it found less.
     """
 
     image: NDArray[np.uint8]
     caption: str | None = None
     boxes: tuple[Box, ...] = ()
+    num_steps: int = 0
 
 
-Value = float | int | ConfusionMatrix | Sequence[Picture]
+Value = float | int | ConfusionMatrix | Histogram | Sequence[Picture]

@@ -6,18 +6,20 @@ import logging
 import os
 import secrets
 import shlex
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from air.config import WandbConfig
 from air.errors import ConfigError
-from air.tracking.values import ConfusionMatrix, Picture, Value
+from air.tracking.values import ConfusionMatrix, Histogram, Picture, Value
 
 log = logging.getLogger(__name__)
 
 Mode = Literal["online", "offline", "disabled"]
 
+CONFUSION_CHART = "wandb/confusion_matrix/v1"  # W&B's preset
 _ID_FILE = "wandb_run_id"
 _MODES: tuple[Mode, ...] = ("online", "offline", "disabled")
 _INIT_TIMEOUT = 30.0  # seconds until a server that does not answer counts as unreachable
@@ -121,18 +123,47 @@ class WandbTracker:
             log.info("W&B offline; send the run with: %s", self._sync_command)
         else:
             log.info("W&B online: %s", self._run.url)
+        # No summary="max" for best/…: W&B would rank by "best/count_accuracy.max" then. The last
+        # value, which W&B takes by itself, is the best so far under its own name.
         self._run.define_metric("iteration")
         self._run.define_metric("*", step_metric="iteration")
 
     def log(self, iteration: int, values: Mapping[str, Value]) -> None:
-        """Record numbers as scalars, a confusion matrix as a table, pictures with their windows."""
-        self._run.log(
-            {"iteration": iteration} | {name: self._convert(v) for name, v in values.items()}
-        )
+        """Record numbers as scalars, pictures with their windows, a confusion matrix as a table.
+
+        The matrix also becomes a chart, under its name with "_chart" behind it.
+        """
+        charts = {
+            f"{name}_chart": self._chart(value)
+            for name, value in values.items()
+            if isinstance(value, ConfusionMatrix)
+        }
+        converted = {name: self._convert(value) for name, value in values.items()}
+        self._run.log({"iteration": iteration} | converted | charts)
 
     def summarize(self, values: Mapping[str, float | int | str]) -> None:
         """Set the run's summary, by which W&B ranks runs."""
         self._run.summary.update(dict(values))
+
+    def keep_model(self, path: Path, values: Mapping[str, float | int | str]) -> None:
+        """Log the checkpoint as an artifact of type model: its best, and the latest of its name.
+
+        It is linked into W&B's folder of this run: an offline run is sent later, when the file may
+        be another, and W&B's own copy would be in the user's home.
+        """
+        folder = Path(self._run.dir).parent / "artifacts"
+        folder.mkdir(exist_ok=True)
+        kept = folder / path.name
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(path, kept)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, kept)
+        artifact = self._wandb.Artifact(
+            f"model-{self._run.id}", type="model", metadata=dict(values)
+        )
+        artifact.add_file(str(kept), policy="immutable", skip_cache=True)
+        self._run.log_artifact(artifact, aliases=["latest", "best"])
 
     def finish(self, exit_code: int) -> None:
         """Close the run and, online, wait a while for all to be sent."""
@@ -155,9 +186,26 @@ class WandbTracker:
             columns: list[str | int] = ["true \\ inferred", *map(str, range(value.counts.shape[1]))]
             rows = [[str(true), *row] for true, row in enumerate(value.counts.tolist())]
             return self._wandb.Table(columns=columns, data=rows)
+        if isinstance(value, Histogram):
+            return self._wandb.Histogram(np_histogram=(value.counts, value.edges))
         if isinstance(value, Sequence):
             return [self._image(picture) for picture in value]
         return value
+
+    def _chart(self, matrix: ConfusionMatrix) -> Any:
+        """Return the matrix as W&B's own chart of one, a cell to a row."""
+        cells = [
+            [str(true), str(inferred), count]
+            for true, row in enumerate(matrix.counts.tolist())
+            for inferred, count in enumerate(row)
+        ]
+        columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
+        return self._wandb.plot_table(
+            vega_spec_name=CONFUSION_CHART,
+            data_table=self._wandb.Table(columns=columns, data=cells),
+            fields={str(name): str(name) for name in columns},
+            string_fields={"title": "true against inferred number of objects"},
+        )
 
     def _image(self, picture: Picture) -> Any:
         windows = {
@@ -169,9 +217,10 @@ class WandbTracker:
                 }
                 for b in picture.boxes
             ],
-            "class_labels": {b.step: f"step {b.step}" for b in picture.boxes},
+            # All steps, so that each can be switched off in every picture.
+            "class_labels": {step: f"step {step}" for step in range(picture.num_steps)},
         }
-        boxes = {"windows": windows} if picture.boxes else None
+        boxes = {"windows": windows} if picture.num_steps else None
         return self._wandb.Image(picture.image, caption=picture.caption, boxes=boxes)
 
 
