@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from PIL import Image
 
+from air.colours import STEP_COLOURS
 from air.geometry import window_boxes, window_to_image
 from air.pictures import draw_reconstructions, save_figure, tracked_reconstructions
-from air.pictures.drawing import STEP_COLOURS
 from air.pictures.figures import draw_confusion, draw_training_curves
 from air.pictures.latents import (
     draw_window_places,

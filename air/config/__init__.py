@@ -34,6 +34,7 @@ from air.config.schema import (
     SceneConfig,
     SleepConfig,
     TrackingConfig,
+    TrackioConfig,
     TrainConfig,
     WandbConfig,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "SceneConfig",
     "SleepConfig",
     "TrackingConfig",
+    "TrackioConfig",
     "TrainConfig",
     "WandbConfig",
     "check_sizes",

@@ -230,13 +230,24 @@ class WandbConfig:
 
 
 @strict
+class TrackioConfig:
+    """Trackio, on this machine."""
+
+    kind: Literal["trackio"]
+    project: str
+    run_name: str
+    group: str | None
+    folder: str  # of the database; the environment variable TRACKIO_DIR comes first
+
+
+@strict
 class NoTrackingConfig:
     """Only `metrics.jsonl` and the console."""
 
     kind: Literal["none"]
 
 
-TrackingConfig = WandbConfig | NoTrackingConfig
+TrackingConfig = WandbConfig | TrackioConfig | NoTrackingConfig
 
 
 @strict

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from air.colours import STEP_COLOURS
 from air.config import parse_as
 from air.config.demo import DemoConfig
 from air.config.schema import SceneConfig
@@ -22,7 +23,6 @@ from air.demo.inference import RequestError, Viewer
 from air.demo.requests import InferRequest, RenderRequest
 from air.demo.uploads import MEGA, UploadError, read_upload
 from air.errors import AIRError
-from air.pictures import STEP_COLOURS
 from air.trained import TrainedRun
 
 STATIC = Path(__file__).parent / "static"

@@ -1,12 +1,11 @@
 """What a model sees, drawn with matplotlib; a file for each kind of picture."""
 
-from air.pictures.drawing import FOLDER, STEP_COLOURS, save_figure
+from air.pictures.drawing import FOLDER, save_figure
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes
 from air.pictures.reconstructions import draw_reconstructions, tracked_reconstructions
 
 __all__ = [
     "FOLDER",
-    "STEP_COLOURS",
     "draw_prior_samples",
     "draw_reconstructions",
     "sample_scenes",

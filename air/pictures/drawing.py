@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-# The first three steps in red, green, blue as in the paper's figures, in shades that stay apart for
-# colour-blind readers and in print; then the same palette's other colours (Wong, 2011).
-STEP_COLOURS = ("#D55E00", "#009E73", "#56B4E9", "#F0E442", "#CC79A7", "#E69F00", "#0072B2")
+from air.colours import step_colour
+
 FOLDER = "pictures"  # of a run
 CELL = 1.3  # inches, of a scene
 TITLE = 0.25  # inches, above the first row
@@ -21,11 +20,6 @@ FONT_SIZE = 8
 _DPI = 150
 
 Format = Literal["png", "pdf"]
-
-
-def step_colour(t: int) -> str:
-    """Return the colour of the t-th step; after the seventh they begin anew."""
-    return STEP_COLOURS[t % len(STEP_COLOURS)]
 
 
 def show_image(axis: Axes, image: Tensor) -> None:

@@ -8,7 +8,8 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from air.pictures.drawing import FONT_SIZE, step_colour
+from air.colours import step_colour
+from air.pictures.drawing import FONT_SIZE
 from air.posterior import Posterior
 
 _MAX_POINTS = 3000

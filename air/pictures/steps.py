@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import draw_bounding_boxes
 
+from air.colours import step_colour
 from air.geometry import image_to_window
 from air.images import to_unit
 from air.model import AIR
@@ -20,7 +21,6 @@ from air.pictures.drawing import (
     frame,
     grid,
     show_image,
-    step_colour,
 )
 from air.posterior import Posterior
 

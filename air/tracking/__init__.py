@@ -7,11 +7,12 @@ from typing import Any
 
 from typing_extensions import assert_never
 
-from air.config import NoTrackingConfig, TrackingConfig, WandbConfig
+from air.config import NoTrackingConfig, TrackingConfig, TrackioConfig, WandbConfig
 from air.run_folder import METRICS_FILE
 from air.tracking.console import Progress
 from air.tracking.jsonl import JSONLTracker, read_metrics
 from air.tracking.tracker import NullTracker, Tracker, Trackers
+from air.tracking.trackio_tracker import TrackioTracker, check_trackio
 from air.tracking.values import Box, ConfusionMatrix, Histogram, Picture, Value
 from air.tracking.wandb_tracker import check_wandb, open_wandb
 
@@ -34,9 +35,11 @@ __all__ = [
 
 
 def check_tracking(config: TrackingConfig) -> None:
-    """Raise `ConfigError` where `build_tracker` would, before anything is written."""
+    """Raise what `build_tracker` would, before anything is written."""
     if isinstance(config, WandbConfig):
         check_wandb(config)
+    if isinstance(config, TrackioConfig):
+        check_trackio(config)
 
 
 def build_tracker(
@@ -55,6 +58,7 @@ def build_tracker(
 
     Raises:
         ConfigError: the service does not accept the configuration, or W&B online has no API key.
+        MissingExtraError: the service's package is not installed.
     """
     trackers: list[Tracker] = []
     match config:
@@ -62,6 +66,8 @@ def build_tracker(
             service = open_wandb(config, run_dir, resolved_config)
             if service is not None:
                 trackers.append(service)
+        case TrackioConfig():
+            trackers.append(TrackioTracker(config, run_dir, resolved_config))
         case NoTrackingConfig():
             pass
         case _:
