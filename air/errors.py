@@ -25,5 +25,9 @@ class NonFiniteLossError(AIRError):
     """A term of the loss became infinite or not a number during training."""
 
 
+class DashboardError(AIRError):
+    """A dashboard cannot be saved."""
+
+
 class NotKnownError(AIRError):
     """What an evaluator or a picture needs is not in the data; the others can go on."""

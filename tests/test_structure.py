@@ -1,6 +1,8 @@
 """The structure of the package, read off its imports: data flows one way."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -33,14 +35,24 @@ def importers(package):
 
 
 def test_only_scripts_and_the_config_modules_know_hydra():
-    names = ("train", "evaluate", "visualize", "sample", "demo")
+    names = ("train", "evaluate", "visualize", "sample", "demo", "dashboard")
     scripts = {f"scripts.{name}" for name in names}
     known = scripts | {"air.config.command", "air.config.compose"}
     assert importers("hydra") == importers("omegaconf") == known
 
 
-def test_only_the_tracking_module_imports_wandb():
-    assert importers("wandb") == {"air.tracking.wandb_tracker"}
+def test_only_its_own_module_knows_a_service():
+    assert importers("wandb") == {"air.tracking.wandb_tracker", "air.tracking.workspace"}
+    assert importers("wandb_workspaces") == {"air.tracking.workspace"}
+    assert importers("trackio") == {"air.tracking.trackio_tracker"}
+
+
+def test_no_service_is_imported_before_it_is_used():
+    code = (
+        "import sys, air.tracking, air.tracking.workspace\n"
+        "sys.exit(bool({'wandb', 'wandb_workspaces', 'trackio', 'torch'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_only_the_demo_imports_its_extra():

@@ -234,7 +234,7 @@ class TrackioConfig:
     """Trackio, on this machine."""
 
     kind: Literal["trackio"]
-    project: str
+    project: Annotated[str, Field(pattern=r"^[\w-]+$")]  # Trackio leaves other characters out
     run_name: str
     group: str | None
     folder: str  # of the database; the environment variable TRACKIO_DIR comes first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
 import os
@@ -111,7 +110,7 @@ def check_trackio(config: TrackioConfig) -> Any:
     os.environ[_FOLDER] = str(wanted)  # which trackio reads only while it is imported
     try:
         with needs_extra("trackio"):
-            trackio = importlib.import_module("trackio")
+            import trackio
     finally:
         if before is None:
             del os.environ[_FOLDER]

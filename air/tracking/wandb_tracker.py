@@ -1,4 +1,4 @@
-"""Weights & Biases. This is the only module that imports wandb, and only when a run starts."""
+"""Weights & Biases: a run and what it logs. wandb is imported only when a run starts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 Mode = Literal["online", "offline", "disabled"]
 
 CONFUSION_CHART = "wandb/confusion_matrix/v1"  # W&B's preset
+CONFUSION_FIELDS = {name: name for name in ("Actual", "Predicted", "nPredictions")}
 _ID_FILE = "wandb_run_id"
 _MODES: tuple[Mode, ...] = ("online", "offline", "disabled")
 _INIT_TIMEOUT = 30.0  # seconds until a server that does not answer counts as unreachable
@@ -199,11 +200,10 @@ class WandbTracker:
             for true, row in enumerate(matrix.counts.tolist())
             for inferred, count in enumerate(row)
         ]
-        columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
         return self._wandb.plot_table(
             vega_spec_name=CONFUSION_CHART,
-            data_table=self._wandb.Table(columns=columns, data=cells),
-            fields={str(name): str(name) for name in columns},
+            data_table=self._wandb.Table(columns=[*CONFUSION_FIELDS], data=cells),
+            fields=CONFUSION_FIELDS,
             string_fields={"title": "true against inferred number of objects"},
         )
 
