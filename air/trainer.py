@@ -114,9 +114,7 @@ class Trainer:
     def look(self, scenes: Scenes) -> Evaluation:
         """Evaluate on held-out scenes, log what was found, and keep the model if it is the best."""
         evaluation = self._evaluate(scenes)
-        few = len(scenes) == len(self._few)
-        compared = evaluation if few else self._evaluate(self._few)
-        is_best = self.best.see(self.iteration, compared.metric)
+        is_best = self.best.see(self.iteration, self._comparable(evaluation))
         values: dict[str, Value] = {**evaluation.figures(self.model.num_steps)}
         num_pictures = min(self.config.train.num_pictures, len(scenes))
         if num_pictures:
@@ -215,13 +213,20 @@ class Trainer:
     def _evaluate(self, scenes: Scenes) -> Evaluation:
         return evaluate(self.model, scenes, self.presence_schedule(self.iteration))
 
+    def _comparable(self, evaluation: Evaluation) -> float:
+        """Return the metric on the few held-out scenes alone, also after a look at all of them."""
+        few = self._few
+        if few.count is not None:
+            return (evaluation.count[: len(few)] == few.count).double().mean().item()
+        return (evaluation if len(evaluation.count) == len(few) else self._evaluate(few)).metric
+
     def _make_good_best(self) -> None:
         """Look again where a crash may have come between a checkpoint and keeping it as best."""
         train, best = self.config.train, self.best.best
         looked = self.iteration % train.eval_every == 0 and self.iteration < train.num_iterations
         if not looked or (best is not None and best.iteration == self.iteration):
             return
-        if self.best.see(self.iteration, self._evaluate(self._few).metric):
+        if self.best.see(self.iteration, self._comparable(self._evaluate(self._few))):
             self.best.keep(self.save())
 
     def _log_training(self) -> float:

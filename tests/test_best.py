@@ -3,7 +3,6 @@
 import json
 import os
 import pkgutil
-from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ import air
 from air.best import Best, BestModel, read_best
 from air.checkpoint import read_checkpoint, save_checkpoint
 from air.config import parse_config
+from air.data import Data, Scenes, load_data
 from air.errors import CheckpointError
 from air.run import train
 from air.tracking import read_metrics
@@ -98,23 +98,12 @@ def scored(monkeypatch):
     """Say how good a model is: 20 iterations learn too little to differ."""
     from air.trainer import Trainer
 
-    evaluate = Trainer._evaluate
-    seen = []
-
-    def scored(self, scenes):
-        evaluation = evaluate(self, scenes)
-        seen.append((self.iteration, len(scenes)))
-        accuracy = {5: 0.2, 10: 0.7, 15: 0.7, 20: 0.6}[self.iteration]
-        return replace(evaluation, confusion=None, count_accuracy=accuracy)
-
-    monkeypatch.setattr(Trainer, "_evaluate", scored)
-    return seen
+    metrics = {5: 0.2, 10: 0.7, 15: 0.7, 20: 0.6}
+    monkeypatch.setattr(Trainer, "_comparable", lambda self, evaluation: metrics[self.iteration])
 
 
 def test_a_run_keeps_its_best_and_gives_it_back(configured, tmp_path, scored):
     train(configured(), tmp_path, [])
-    # Compared at 60 images throughout; the end also looks at all 128.
-    assert scored == [(5, 60), (10, 60), (15, 60), (20, 128), (20, 60)]
     assert read_best(tmp_path) == Best(iteration=10, metric=0.7, num_images=60)
     assert files(tmp_path) == ["00000010.pt", "00000020.pt", "best.json", "best.pt"]
     assert (open_run(tmp_path).iteration, open_run(tmp_path, "best").iteration) == (20, 10)
@@ -127,6 +116,35 @@ def test_a_run_keeps_its_best_and_gives_it_back(configured, tmp_path, scored):
     logged = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "val/elbo" in line]
     assert [line["best/iteration"] for line in logged] == [5, 10, 10, 10]
     assert [line["best/count_accuracy"] for line in logged] == [0.2, 0.7, 0.7, 0.7]
+
+
+@pytest.mark.parametrize("counts_known", [True, False])
+def test_the_last_look_at_all_images_is_compared_by_the_first_ones(
+    configured, tmp_path, monkeypatch, counts_known
+):
+    from air.trainer import Trainer
+
+    compared = []
+
+    def spied(self, evaluation):
+        metric = comparable(self, evaluation)
+        few = self._evaluate(self._few)
+        compared.append((self.iteration, len(evaluation.count), metric == few.metric))
+        return metric
+
+    def load(config):
+        data = load_data(config)
+        unknown = Scenes(data.test.images, None, None, None)
+        return data if counts_known else Data(data.train, unknown)
+
+    monkeypatch.setattr("air.run.load_data", load)
+    comparable = Trainer._comparable
+    monkeypatch.setattr(Trainer, "_comparable", spied)
+    train(configured(), tmp_path, [])
+    assert compared == [(5, 60, True), (10, 60, True), (15, 60, True), (20, 128, True)]
+    assert read_best(tmp_path).num_images == 60
+    name = "best/count_accuracy" if counts_known else "best/elbo"
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1][name] == read_best(tmp_path).metric
 
 
 def test_a_run_without_a_look_has_no_best(tmp_path):

@@ -13,8 +13,8 @@ def rgb(step):
     return ImageColor.getrgb(step_colour(step))
 
 
-@pytest.mark.parametrize("scale", [1, 4])
-def test_pixels_keep_their_values_and_windows_have_the_colours_of_their_steps(scale):
+@pytest.mark.parametrize(("scale", "line"), [(1, 1), (4, 2)])
+def test_pixels_keep_their_values_and_windows_have_the_colours_of_their_steps(scale, line):
     image = np.random.default_rng(0).integers(0, 256, (8, 12), np.uint8)
     boxes = (Box(1.0, 2.0, 5.0, 6.0, step=0), Box(7.0, 1.0, 11.0, 4.0, step=1))
     drawn = with_windows(Picture(image, None, boxes), scale)
@@ -22,9 +22,10 @@ def test_pixels_keep_their_values_and_windows_have_the_colours_of_their_steps(sc
     expected = np.repeat(np.repeat(image, scale, 0), scale, 1)[..., None].repeat(3, -1)
     for box in boxes:
         x0, y0, x1, y1 = (int(edge) * scale for edge in (box.x0, box.y0, box.x1, box.y1))
-        inside = expected[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].copy()
+        rows, columns = slice(y0 + line, y1 - line), slice(x0 + line, x1 - line)
+        inside = expected[rows, columns].copy()
         expected[y0:y1, x0:x1] = rgb(box.step)
-        expected[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1] = inside
+        expected[rows, columns] = inside
     np.testing.assert_array_equal(drawn, expected)
 
 

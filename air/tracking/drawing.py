@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from air.colours import step_colour
 from air.tracking.values import Picture
 
-SCALE = 4  # screen pixels to a pixel of the image: a line of one then hides little
+SCALE = 4  # screen pixels to a pixel of the image: a line, half as wide, then hides little
 
 
 def with_windows(picture: Picture, scale: int = SCALE) -> NDArray[np.uint8]:
@@ -31,5 +31,5 @@ def with_windows(picture: Picture, scale: int = SCALE) -> NDArray[np.uint8]:
         x0, y0, x1, y1 = edges
         # The edges are those of pixels, and the last pixel inside is the one before.
         last = (max(x0, x1 - 1), max(y0, y1 - 1))
-        draw.rectangle((x0, y0, *last), outline=step_colour(box.step))
+        draw.rectangle((x0, y0, *last), outline=step_colour(box.step), width=max(1, scale // 2))
     return np.asarray(image)

@@ -93,7 +93,8 @@ class TrackioTracker:
             self._trackio.finish()
 
     def _table(self, matrix: ConfusionMatrix) -> Any:
-        columns = ["true \\ inferred", *map(str, range(matrix.counts.shape[1]))]
+        # Not plain numbers: the dashboard puts those before all other columns.
+        columns = ["true", *(f"inferred {n}" for n in range(matrix.counts.shape[1]))]
         rows = [[str(true), *row] for true, row in enumerate(matrix.counts.tolist())]
         return self._trackio.Table(columns=columns, data=rows)
 
