@@ -6,12 +6,13 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import air
+from air.config import WhichCheckpoint
 from air.errors import CheckpointError
 from air.model import AIR
 
@@ -19,7 +20,6 @@ FORMAT = 1
 FOLDER = "checkpoints"
 BEST_CHECKPOINT = "best.pt"
 
-Which = Literal["latest", "best"]
 
 _KEEP = 2  # numbered ones: the last good one stays while the next is judged
 
@@ -119,7 +119,7 @@ def latest_checkpoint(run_dir: Path) -> Path | None:
     return files[-1] if files else None
 
 
-def find_checkpoint(run_dir: Path, which: Which = "latest") -> Path:
+def find_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> Path:
     """Return a run's checkpoint file.
 
     Args:
@@ -161,7 +161,7 @@ def load_weights(model: AIR, checkpoint: Checkpoint, source: str | Path) -> None
 def load(
     run_dir_or_checkpoint: str | Path,
     device: str | torch.device = "cpu",
-    which: Which = "latest",
+    which: WhichCheckpoint = "latest",
 ) -> AIR:
     """Give a trained model back, ready for `infer`.
 

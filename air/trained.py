@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from air.checkpoint import Which, find_checkpoint, load_weights, read_checkpoint
-from air.config import Config, parse_config
+from air.checkpoint import find_checkpoint, load_weights, read_checkpoint
+from air.config import Config, WhichCheckpoint, parse_config
 from air.model import AIR
 from air.presence import PresencePrior
 from air.prior import build_presence_schedule
@@ -32,7 +32,7 @@ class TrainedRun:
     z_pres_prior_p: PresencePrior
 
 
-def open_run(folder: str | Path, which: Which = "latest") -> TrainedRun:
+def open_run(folder: str | Path, which: WhichCheckpoint = "latest") -> TrainedRun:
     """Read a run's folder; a run that is still being trained can be looked at too.
 
     Args:

@@ -37,6 +37,7 @@ from air.config.schema import (
     TrackioConfig,
     TrainConfig,
     WandbConfig,
+    WhichCheckpoint,
 )
 from air.errors import ConfigError
 
@@ -67,6 +68,7 @@ __all__ = [
     "TrackioConfig",
     "TrainConfig",
     "WandbConfig",
+    "WhichCheckpoint",
     "check_sizes",
     "config_values",
     "describe_unknown_key",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.config.schema import PositiveInt, PositiveReal, Probability, strict
+from air.config.schema import PositiveInt, PositiveReal, Probability, WhichCheckpoint, strict
 
 Port = Annotated[int, Field(ge=0, lt=2**16)]
 
@@ -34,6 +34,7 @@ class DemoConfig:
     """Everything that defines a demonstration."""
 
     run: str
+    which: WhichCheckpoint
     host: Annotated[str, Field(min_length=1)]
     port: Port  # 0: any free one
     open_browser: bool

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from air.config.schema import Count, DataConfig, PositiveInt, Probability, Seed, strict
+from air.config.schema import (
+    Count,
+    DataConfig,
+    PositiveInt,
+    Probability,
+    Seed,
+    WhichCheckpoint,
+    strict,
+)
 
 EvaluatorName = Literal[
     "counts",
@@ -59,6 +67,7 @@ class EvaluateConfig:
     """Everything that defines an evaluation."""
 
     run: str
+    which: WhichCheckpoint
     data: Annotated[DataConfig, Field(discriminator="kind")] | None
     output: str | None
     evaluators: Annotated[list[EvaluatorName], Field(min_length=1)]

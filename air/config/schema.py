@@ -22,6 +22,8 @@ Probability = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Layers = list[PositiveInt]
 NonEmptyLayers = Annotated[list[PositiveInt], Field(min_length=1)]
 
+WhichCheckpoint = Literal["latest", "best"]  # of a run
+
 strict = dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 
 

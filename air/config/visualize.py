@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from air.config.schema import Count, DataConfig, PositiveInt, Seed, strict
+from air.config.schema import Count, DataConfig, PositiveInt, Seed, WhichCheckpoint, strict
 
 PictureName = Literal[
     "reconstructions",
@@ -28,6 +28,7 @@ class VisualizeConfig:
     """Pictures of a trained run."""
 
     run: str
+    which: WhichCheckpoint
     data: Annotated[DataConfig, Field(discriminator="kind")] | None
     output: str | None
     pictures: Annotated[list[PictureName], Field(min_length=1)]
@@ -43,6 +44,7 @@ class SampleConfig:
     """Scenes from the prior of a trained run."""
 
     run: str
+    which: WhichCheckpoint
     counts: Annotated[list[Count], Field(min_length=1)]
     num_scenes: PositiveInt
     output: str | None

@@ -29,7 +29,7 @@ def serve(config: DemoConfig) -> None:
         AIRError: the run cannot be opened, or the address cannot be used.
         KeyboardInterrupt: Ctrl-C; the server has been shut down.
     """
-    run = open_run(config.run)
+    run = open_run(config.run, config.which)
     with listening(config) as connection:
         app = build_app(run, config)
         server = uvicorn.Server(

@@ -43,7 +43,7 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Value]:
         AIRError: the run, the data or a setting cannot be used; nothing was measured then.
     """
     check_num_samples(config)
-    run = open_run(config.run)
+    run = open_run(config.run, config.which)
     output = output_file(config)
     if not output.parent.is_dir():
         raise ConfigError(f"output: must be a file in a folder that exists, got {output}")

@@ -82,7 +82,7 @@ def visualize_run(config: VisualizeConfig) -> list[Path]:
     Raises:
         AIRError: the run, the data or a setting cannot be used; nothing was drawn then.
     """
-    run = open_run(config.run)
+    run = open_run(config.run, config.which)
     folder = _output_folder(config.output, run)
     scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
     if scenes.x_size != run.model.x_size:
@@ -115,7 +115,7 @@ def sample_run(config: SampleConfig) -> list[Path]:
     Raises:
         AIRError: the run cannot be used; nothing was drawn then.
     """
-    run = open_run(config.run)
+    run = open_run(config.run, config.which)
     folder = _output_folder(config.output, run)
     with pyro.validation_enabled(False):
         samples = [
