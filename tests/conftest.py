@@ -13,7 +13,9 @@ import torch
 
 REPOSITORY = Path(__file__).parent.parent
 
-torch.set_num_threads(1)  # small tensors, and other processes beside the tests
+# Small tensors, and other tests beside each: threads would only wait for one another.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests start
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +48,8 @@ def smoke_run(data_root, tmp_path_factory):
     from air.run import train
 
     folder = tmp_path_factory.mktemp("smoke") / "run"
-    train(compose_config(("experiment=smoke", f"data.root={data_root}")), folder, [])
+    overrides = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
+    train(compose_config(overrides), folder, [])
     return folder
 
 
@@ -68,5 +71,6 @@ def train_command(tmp_path, data_root):
             assert result.returncode == 0, result.stdout + result.stderr
         return result
 
-    run.smoke = ("experiment=smoke", f"data.root={data_root}")
+    # Recording takes longer than 20 plain steps; tests/test_trainer.py has both.
+    run.smoke = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
     return run

@@ -24,7 +24,12 @@ from tests.test_config import composed
 @pytest.fixture
 def configured(data_root):
     def config(*overrides):
-        small = ["experiment=smoke", f"data.root={data_root}", "train.num_pictures=0"]
+        small = [
+            "experiment=smoke",
+            f"data.root={data_root}",
+            "train.num_pictures=0",
+            "train.recorded=false",
+        ]
         small += ["train.eval_size=60", "train.eval_every=5", "train.save_every=20"]
         return parse_config(composed(*small, *overrides))
 

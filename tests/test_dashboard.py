@@ -41,7 +41,13 @@ def logged(data_root, tmp_path_factory):
     """A run kept offline: what W&B would have of it."""
     folder = tmp_path_factory.mktemp("dashboard") / "run"
     tracking = ("tracking=wandb", "tracking.mode=offline", "train.num_pictures=2")
-    train(compose_config(("experiment=smoke", f"data.root={data_root}", *tracking)), folder, [])
+    train(
+        compose_config(
+            ("experiment=smoke", f"data.root={data_root}", "train.recorded=false", *tracking)
+        ),
+        folder,
+        [],
+    )
     wandb.teardown()
     (kept,) = offline_runs(folder)
     return read_offline_run(kept)
