@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from air.interruption import noticed
 from air.model import AIR
 from air.pictures import draw_prior_samples, draw_reconstructions, sample_scenes, save_figure
 from air.prior import build_presence_schedule
+from air.result import RunResult, discard_result, failure, write_result
 from air.run_folder import check_run_folder, claimed, write_config
 from air.tracking import build_tracker, check_tracking
 from air.trainer import Outcome, Trainer
@@ -77,9 +79,10 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     with claimed(run_dir, resume), pyro.validation_enabled(False):
         values = {**config_values(config), "resume": None}
         write_config(run_dir, values, overrides)
+        discard_result(run_dir)
         log.info("run folder: %s", run_dir)
         tracker = build_tracker(config.tracking, run_dir, values, start if resume else None)
-        exit_code = 1
+        exit_code, trainer = 1, None
         try:
             trainer = Trainer(config, model, objective, schedule, data, run_dir, tracker)
             if checkpoint and checkpoint_file:
@@ -90,6 +93,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
                 outcome = trainer.fit(interruption)
                 if outcome.evaluation is None:
                     exit_code = interruption.exit_code
+                    write_result(run_dir, RunResult("stopped", outcome.iteration, None, {}, None))
                     log.warning(
                         "stopped by %s at iteration %d; continue with: "
                         "python scripts/train.py resume=%s",
@@ -98,9 +102,14 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
                         run_dir,
                     )
                     raise SystemExit(exit_code)
-            metric = _conclude(config, trainer, outcome)
+            summary, metric = _conclude(config, trainer, outcome), outcome.evaluation.metric
+            write_result(run_dir, RunResult("finished", outcome.iteration, metric, summary, None))
             exit_code = 0
             return metric
+        except Exception as error:
+            with contextlib.suppress(OSError):  # the disk may be what failed
+                write_result(run_dir, failure(error, trainer.iteration if trainer else start))
+            raise
         finally:
             tracker.finish(exit_code)
 
@@ -144,8 +153,8 @@ def choose_device(config: Config) -> torch.device:
     return torch.device(config.device)
 
 
-def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> float:
-    """Draw the pictures, say how it went, and return the metric."""
+def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> dict[str, float | int | str]:
+    """Draw the pictures, say how it went, and return the summary."""
     evaluation = outcome.evaluation
     assert evaluation is not None
     num = min(config.train.num_pictures, len(trainer.data.test))
@@ -170,7 +179,7 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> float:
     if trainer.best.best is not None:
         path = find_checkpoint(trainer.run_dir, "best")
         trainer.tracker.keep_model(path, trainer.best.figures())
-    return evaluation.metric
+    return summary
 
 
 def _save_pictures(trainer: Trainer, evaluation: Evaluation, num: int) -> None:

@@ -5,6 +5,7 @@ overrides.yaml    what the command line changed
 train.log         what the console said
 metrics.jsonl     every metric, a line for each time it was logged
 checkpoints/      the last ones, by iteration, and the best one
+result.json       how the run ended, once it has
 pictures/         what the model sees
 wandb/            W&B's own files, if it tracks the run
 """
