@@ -67,11 +67,24 @@ def held(run_dir: Path) -> Iterator[None]:
     """
     lock = FileLock(run_dir / _LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=0.2)  # seconds: longer than `is_held` takes to look
     except Timeout:
         raise RunFolderError(f"{run_dir}: another process is running in this folder") from None
     with lock:
         yield
+
+
+def is_held(run_dir: Path) -> bool:
+    """Return whether another process is running in a folder, as far as its lock can be tried."""
+    if not (run_dir / _LOCK_FILE).exists():
+        return False
+    try:
+        with FileLock(run_dir / _LOCK_FILE).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # someone else's folder
+        return False
 
 
 def check_run_folder(run_dir: Path, resume: bool) -> None:

@@ -1,7 +1,7 @@
 """What a run is: the schema, and how plain values become it.
 
 Nothing here imports torch, so a wrong configuration is reported before anything heavy is loaded.
-`air.config.command` and `air.config.compose`, which know Hydra, are imported by scripts alone.
+Those that know Hydra, `air.config.command`, `compose` and `sweep`, are not imported here.
 """
 
 from air.config.parsing import (

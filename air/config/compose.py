@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,6 +21,18 @@ from air.errors import ConfigError
 CONF = Path(__file__).parents[2] / "conf"  # the commands of this repository run beside it
 
 
+@contextlib.contextmanager
+def hydra_on_conf() -> Iterator[ConfigLoader]:
+    """Have Hydra read `conf/`, also within a command that it started itself."""
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield GlobalHydra.instance().config_loader()
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
 def compose_config(overrides: Sequence[str] = ()) -> Config:
     """Return the configuration that `scripts/train.py` would run.
 
@@ -26,8 +42,20 @@ def compose_config(overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: one of them is wrong.
     """
+    return parse_config(compose_values(overrides))
+
+
+def compose_values(overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the plain values of a configuration, whether or not it could be run.
+
+    Args:
+        overrides: `GROUP=OPTION` and `KEY=VALUE`.
+
+    Raises:
+        ConfigError: they name what there is not.
+    """
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return parse_config(plain_values(compose("config", list(overrides))))
+        with hydra_on_conf():
+            return plain_values(compose("config", list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from None

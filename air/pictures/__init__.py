@@ -1,6 +1,7 @@
 """What a model sees, drawn with matplotlib; a file for each kind of picture."""
 
-from air.pictures.drawing import FOLDER, save_figure
+from air.figure_files import save_figure
+from air.pictures.drawing import FOLDER
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes
 from air.pictures.reconstructions import draw_reconstructions, tracked_reconstructions
 

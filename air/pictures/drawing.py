@@ -1,10 +1,6 @@
-"""What all pictures share: colours, image panels, windows, files."""
+"""What all pictures of scenes share: colours, image panels, windows."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,9 +13,6 @@ FOLDER = "pictures"  # of a run
 CELL = 1.3  # inches, of a scene
 TITLE = 0.25  # inches, above the first row
 FONT_SIZE = 8
-_DPI = 150
-
-Format = Literal["png", "pdf"]
 
 
 def show_image(axis: Axes, image: Tensor) -> None:
@@ -70,21 +63,3 @@ def blank(axis: Axes) -> None:
     """Leave a panel empty, but for the name of its row if it is the first."""
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
-
-
-def save_figure(figure: Figure, path: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
-    """Write a figure, once for each format.
-
-    Args:
-        figure: what to write.
-        path: without its ending; its folder is made if absent.
-        formats: endings.
-
-    Returns:
-        The files.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files = [path.with_name(f"{path.name}.{ending}") for ending in formats]
-    for file in files:
-        figure.savefig(file, dpi=_DPI)
-    return files

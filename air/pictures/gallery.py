@@ -18,8 +18,9 @@ from air.config.visualize import PictureName, SampleConfig, VisualizeConfig
 from air.data import Scenes, load_data
 from air.errors import ConfigError, NotKnownError
 from air.evaluation import confusion_matrix
+from air.figure_files import save_figure
 from air.model import AIR
-from air.pictures.drawing import FOLDER, save_figure
+from air.pictures.drawing import FOLDER
 from air.pictures.figures import draw_confusion, draw_training_curves
 from air.pictures.latents import draw_window_places, draw_z_what_space
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes

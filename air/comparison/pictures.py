@@ -1,0 +1,164 @@
+"""The comparison in pictures: curves with bands over seeds, and what each setting does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from air.colours import SERIES_COLOURS
+from air.comparison.effects import Effect, Effects
+from air.comparison.figures import Metric, curve, spread
+from air.comparison.reading import Run
+from air.comparison.table import Row
+
+_FONT_SIZE = 8
+_GREY = "0.8"
+_LABEL_WIDTH = 60  # characters
+
+
+def draw_curves(rows: Sequence[Row], names: Sequence[str]) -> Figure | None:
+    """Draw metrics over the iterations: the mean over seeds, and one standard deviation around it.
+
+    The best settings have colours, all further ones are grey. Every run counts, finished or not; a
+    curve is dotted where it is the mean of some of the runs only, because others end earlier.
+
+    Args:
+        rows: settings, the best first.
+        names: of the metrics, a panel for each that there is.
+
+    Returns:
+        None if no run has any of the metrics.
+    """
+    known = [name for name in names if any(_points(row, name) for row in rows)]
+    if not known:
+        return None
+    coloured, grey = rows[: len(SERIES_COLOURS)], rows[len(SERIES_COLOURS) :]
+    figure = Figure(figsize=(4.2 * len(known), 3.2 + 0.18 * len(coloured)), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
+        for row in reversed(grey):
+            _draw_curve(axis, _points(row, name), len(row.group.runs), _GREY, band=False)
+        for row, colour in reversed(list(zip(coloured, SERIES_COLOURS, strict=False))):
+            _draw_curve(axis, _points(row, name), len(row.group.runs), colour, band=True)
+        axis.set(xlabel="iteration", ylabel=name)
+        _format_values(axis, name)
+        _leave_out_the_beginning(axis)
+        axis.grid(alpha=0.3)
+    handles = [
+        Line2D([], [], color=colour, label=f"{_shorten(row.group.label)}  ({len(row.group.runs)})")
+        for row, colour in zip(coloured, SERIES_COLOURS, strict=False)
+    ]
+    if grey:
+        handles.append(Line2D([], [], color=_GREY, label=f"the other {len(grey)} settings"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        fontsize=_FONT_SIZE,
+        title="best first; in brackets the number of runs",
+        title_fontsize=_FONT_SIZE,
+        frameon=False,
+    )
+    return figure
+
+
+def _points(row: Row, name: str) -> list[tuple[int, list[float]]]:
+    """Return the iterations at which a metric was logged, with the values of all runs."""
+    values: dict[int, list[float]] = {}
+    for run in row.group.runs:
+        for iteration, value in _last_of_each(run, name).items():
+            values.setdefault(iteration, []).append(value)
+    return sorted(values.items())
+
+
+def _last_of_each(run: Run, name: str) -> dict[int, float]:
+    return {iteration: value for iteration, value in curve(run, name) if math.isfinite(value)}
+
+
+def _draw_curve(
+    axis: Axes, points: Sequence[tuple[int, list[float]]], num_runs: int, colour: str, band: bool
+) -> None:
+    """Draw one setting's curve; dotted where fewer of its runs have values than elsewhere."""
+    if not points:
+        return
+    iterations = np.array([iteration for iteration, _ in points])
+    spreads = [spread(values) for _, values in points]
+    means = np.array([each.mean for each in spreads], dtype=float)
+    most = max(len(values) for _, values in points)
+    whole = np.array([len(values) == most for _, values in points])
+    marker = "o" if len(points) < 30 else None
+    axis.plot(iterations, means, color=colour, linewidth=1, linestyle=":", marker=marker, ms=2)
+    axis.plot(iterations, np.where(whole, means, np.nan), color=colour, linewidth=1.5)
+    if band:
+        sds = np.array([each.sd or 0.0 for each in spreads])
+        axis.fill_between(
+            iterations, means - sds, means + sds, color=colour, alpha=0.18, linewidth=0
+        )
+
+
+def _leave_out_the_beginning(axis: Axes) -> None:
+    """Cut off the steep beginning, which would flatten everything after it."""
+    lines = [np.asarray(line.get_xydata()) for line in axis.lines]
+    end = max(float(line[:, 0].max()) for line in lines)
+    late = np.concatenate([line[line[:, 0] >= end / 4, 1] for line in lines])
+    late = late[np.isfinite(late)]
+    if len(late) and np.ptp(late) > 0:
+        room = 0.15 * np.ptp(late)
+        axis.set_ylim(late.min() - room, late.max() + room)
+
+
+# --- effects --------------------------------------------------------------------------------------
+
+
+def draw_effects(effects: Effects, metric: Metric) -> Figure:
+    """Draw what each setting does to a metric: every run, and the mean of each value.
+
+    Args:
+        effects: of the settings, the largest first.
+        metric: what is drawn.
+    """
+    sizes = [max(2, len(effect.levels)) for effect in effects.effects]
+    figure = Figure(figsize=(1.2 + sum(0.55 * size + 0.5 for size in sizes), 3.4))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(
+        1, len(sizes), sharey=True, squeeze=False, gridspec_kw={"width_ratios": sizes}
+    )[0]
+    for axis, effect in zip(axes, effects.effects, strict=True):
+        _draw_effect(axis, effect, effects)
+    axes[0].set_ylabel(metric.name)
+    _format_values(axes[0], metric.name)
+    return figure
+
+
+def _draw_effect(axis: Axes, effect: Effect, effects: Effects) -> None:
+    if effects.seed_sd is not None:
+        middle = effects.values.mean()
+        axis.axhspan(
+            middle - effects.seed_sd, middle + effects.seed_sd, color="0.92", linewidth=0, zorder=0
+        )
+    places = np.arange(len(effect.levels))
+    # Side by side, so that equal values stay apart; the same in every picture.
+    aside = 0.3 * ((np.arange(len(effects.values)) * 0.618) % 1 - 0.5)
+    axis.scatter(effect.level + aside, effects.values, s=9, color="0.6", linewidths=0, zorder=2)
+    axis.plot(places, effect.means, color=SERIES_COLOURS[0], marker="o", linewidth=1.5, zorder=3)
+    axis.set_xticks(places, effect.levels, fontsize=_FONT_SIZE)
+    if max(len(level) for level in effect.levels) > 7:
+        axis.tick_params("x", rotation=30)
+    axis.set_xlim(-0.6, max(1, len(effect.levels) - 1) + 0.6)
+    share = "changes with others" if effect.share is None else f"{effect.share:.0%} of variance"
+    axis.set_title(f"{effect.name}\n{share}", fontsize=_FONT_SIZE)
+    axis.grid(alpha=0.3, axis="y")
+
+
+def _format_values(axis: Axes, name: str) -> None:
+    if name.endswith("accuracy"):
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axis.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def _shorten(label: str) -> str:
+    return label if len(label) <= _LABEL_WIDTH else f"{label[: _LABEL_WIDTH - 1]}…"

@@ -1,0 +1,29 @@
+"""What `scripts/compare.py` compares, and by what; values are in `conf/compare.yaml`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from air.config.schema import strict
+from air.config.visualize import Formats
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+@strict
+class CompareConfig:
+    """A comparison of runs."""
+
+    runs: Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
+    metric: Name | None
+    goal: Literal["max", "min"] | None
+    others: list[Name]
+    output: str | None
+    pictures: list[Literal["curves", "effects"]]
+    formats: Formats
