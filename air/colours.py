@@ -10,5 +10,5 @@ def step_colour(step: int) -> str:
     return STEP_COLOURS[step % len(STEP_COLOURS)]
 
 
-# Of lines on white that are compared with one another: the same palette without its yellow.
-SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Of lines on white that are compared with one another: the palette without its yellow.
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

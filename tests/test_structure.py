@@ -35,10 +35,11 @@ def importers(package):
 
 
 def test_only_scripts_and_the_config_modules_know_hydra():
-    names = ("train", "evaluate", "visualize", "sample", "demo", "dashboard")
+    names = ("train", "evaluate", "visualize", "sample", "demo", "dashboard", "compare")
     scripts = {f"scripts.{name}" for name in names}
     known = scripts | {"air.config.command", "air.config.compose"}
-    assert importers("hydra") == importers("omegaconf") == known
+    assert importers("omegaconf") == known
+    assert importers("hydra") == known | {"air.config.sweep"}
 
 
 def test_only_its_own_module_knows_a_service():
@@ -52,6 +53,11 @@ def test_no_service_is_imported_before_it_is_used():
         "import sys, air.tracking, air.tracking.workspace\n"
         "sys.exit(bool({'wandb', 'wandb_workspaces', 'trackio', 'torch'} & set(sys.modules)))"
     )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_runs_are_compared_without_torch():
+    code = "import sys, air.comparison.report; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -73,6 +79,7 @@ def test_only_the_demo_imports_its_extra():
         ("air.inference", ["air.data", "air.trainer", "air.tracking", "air.run"]),
         ("air.trainer", ["air.run", "air.run_folder", "air.evaluators", "wandb"]),
         ("air.run", ["air.evaluators", "air.demo"]),
+        ("air.comparison", ["air.model", "air.data", "air.trainer", "air.pictures", "hydra"]),
         ("air.demo", ["air.evaluators", "air.inference", "air.run", "air.trainer", "hydra"]),
         ("air.tracking", ["air.model", "air.data", "air.trainer", "torch", "pyro"]),
     ],

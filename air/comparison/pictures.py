@@ -9,17 +9,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from air.colours import SERIES_COLOURS
 from air.comparison.effects import Effect, Effects
 from air.comparison.figures import Metric, curve, spread
 from air.comparison.reading import Run
+from air.comparison.settings import short
 from air.comparison.table import Row
 
 _FONT_SIZE = 8
 _GREY = "0.8"
-_LABEL_WIDTH = 60  # characters
+_LABEL_WIDTH = 65  # characters under a panel
 
 
 def draw_curves(rows: Sequence[Row], names: Sequence[str]) -> Figure | None:
@@ -39,7 +40,7 @@ def draw_curves(rows: Sequence[Row], names: Sequence[str]) -> Figure | None:
     if not known:
         return None
     coloured, grey = rows[: len(SERIES_COLOURS)], rows[len(SERIES_COLOURS) :]
-    figure = Figure(figsize=(4.2 * len(known), 3.2 + 0.18 * len(coloured)), layout="constrained")
+    figure = Figure(figsize=(4.4 * len(known), 3.8 + 0.17 * len(coloured)), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
         for row in reversed(grey):
             _draw_curve(axis, _points(row, name), len(row.group.runs), _GREY, band=False)
@@ -50,16 +51,18 @@ def draw_curves(rows: Sequence[Row], names: Sequence[str]) -> Figure | None:
         _leave_out_the_beginning(axis)
         axis.grid(alpha=0.3)
     handles = [
-        Line2D([], [], color=colour, label=f"{_shorten(row.group.label)}  ({len(row.group.runs)})")
-        for row, colour in zip(coloured, SERIES_COLOURS, strict=False)
+        Line2D([], [], color=colour, label=_shorten(label, _LABEL_WIDTH * len(known)))
+        for label, colour in zip(_labels(coloured), SERIES_COLOURS, strict=False)
     ]
     if grey:
-        handles.append(Line2D([], [], color=_GREY, label=f"the other {len(grey)} settings"))
+        label = "one more setting" if len(grey) == 1 else f"the other {len(grey)} settings"
+        handles.append(Line2D([], [], color=_GREY, label=label))
     figure.legend(
         handles=handles,
         loc="outside lower center",
         fontsize=_FONT_SIZE,
-        title="best first; in brackets the number of runs",
+        title="mean over seeds ± one standard deviation\n"
+        "best first (number of runs); dotted where some have ended",
         title_fontsize=_FONT_SIZE,
         frameon=False,
     )
@@ -104,11 +107,15 @@ def _leave_out_the_beginning(axis: Axes) -> None:
     """Cut off the steep beginning, which would flatten everything after it."""
     lines = [np.asarray(line.get_xydata()) for line in axis.lines]
     end = max(float(line[:, 0].max()) for line in lines)
-    late = np.concatenate([line[line[:, 0] >= end / 4, 1] for line in lines])
+    late = np.concatenate([line[line[:, 0] >= end / 2, 1] for line in lines])
     late = late[np.isfinite(late)]
     if len(late) and np.ptp(late) > 0:
         room = 0.15 * np.ptp(late)
-        axis.set_ylim(late.min() - room, late.max() + room)
+        bottom, top = late.min() - room, late.max() + room
+        axis.set_ylim(bottom, top)
+        points = np.concatenate(lines)
+        seen = points[(points[:, 1] >= bottom) & (points[:, 1] <= top), 0].min()
+        axis.set_xlim(left=max(0.0, seen - 0.1 * end))
 
 
 # --- effects --------------------------------------------------------------------------------------
@@ -131,6 +138,10 @@ def draw_effects(effects: Effects, metric: Metric) -> Figure:
         _draw_effect(axis, effect, effects)
     axes[0].set_ylabel(metric.name)
     _format_values(axes[0], metric.name)
+    legend = "grey: runs; blue: means, all else equal"
+    if effects.seed_sd is not None:
+        legend += "; band: ± one standard deviation over seeds"
+    figure.supxlabel(legend, fontsize=_FONT_SIZE)
     return figure
 
 
@@ -144,9 +155,10 @@ def _draw_effect(axis: Axes, effect: Effect, effects: Effects) -> None:
     # Side by side, so that equal values stay apart; the same in every picture.
     aside = 0.3 * ((np.arange(len(effects.values)) * 0.618) % 1 - 0.5)
     axis.scatter(effect.level + aside, effects.values, s=9, color="0.6", linewidths=0, zorder=2)
-    axis.plot(places, effect.means, color=SERIES_COLOURS[0], marker="o", linewidth=1.5, zorder=3)
-    axis.set_xticks(places, effect.levels, fontsize=_FONT_SIZE)
-    if max(len(level) for level in effect.levels) > 7:
+    axis.plot(places, effect.means, color=SERIES_COLOURS[0], marker="o", ms=5, zorder=3)
+    levels = [short(level) for level in effect.levels]
+    axis.set_xticks(places, levels, fontsize=_FONT_SIZE)
+    if max(len(level) for level in levels) > 7:
         axis.tick_params("x", rotation=30)
     axis.set_xlim(-0.6, max(1, len(effect.levels) - 1) + 0.6)
     share = "changes with others" if effect.share is None else f"{effect.share:.0%} of variance"
@@ -156,9 +168,24 @@ def _draw_effect(axis: Axes, effect: Effect, effects: Effects) -> None:
 
 def _format_values(axis: Axes, name: str) -> None:
     if name.endswith("accuracy"):
-        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axis.yaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 9):g} %")
     axis.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def _shorten(label: str) -> str:
-    return label if len(label) <= _LABEL_WIDTH else f"{label[: _LABEL_WIDTH - 1]}…"
+def _labels(rows: Sequence[Row]) -> list[str]:
+    """Return what sets each row apart, with the last part of a key where that says which it is."""
+    keys = list(rows[0].group.cells)
+    last = [key.rpartition(".")[2] for key in keys]
+    names = [
+        short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)
+    ]
+    labels = []
+    for row in rows:
+        pairs = zip(names, row.group.cells.values(), strict=True)
+        text = ", ".join(f"{name}={short(value)}" for name, value in pairs) or "all runs"
+        labels.append(f"{text}  ({len(row.group.runs)})")
+    return labels
+
+
+def _shorten(label: str, width: int) -> str:
+    return label if len(label) <= width else f"{label[: width - 1]}…"

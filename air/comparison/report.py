@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +13,21 @@ from air.comparison.effects import Effects, main_effects
 from air.comparison.figures import Metric, check_metric, choose_metric
 from air.comparison.pictures import draw_curves, draw_effects
 from air.comparison.reading import Run, read_runs
-from air.comparison.settings import Grouping, group_runs
+from air.comparison.settings import Grouping, group_runs, short
 from air.comparison.table import (
     Row,
+    decimals,
     format_table,
     make_rows,
+    problems_table,
     runs_csv,
     settings_csv,
     settings_table,
-    unfinished_table,
 )
 from air.comparison.unfinished import SCRIPT, command, script, unfinished
 from air.config.compare import CompareConfig
 from air.errors import ConfigError
 from air.figure_files import save_figure
-
-log = logging.getLogger(__name__)
 
 FOLDER = "comparison"
 _MAX_COMMANDS = 10  # on the terminal; the script has all
@@ -61,14 +60,19 @@ def compare_runs(config: CompareConfig) -> Comparison:
     Args:
         config: which runs, by which metric, and where the files go.
 
+    Returns:
+        What was found.
+
     Raises:
         AIRError: the folders hold no runs, or a setting cannot be used; nothing was written then.
     """
     folder = output_folder(config)
     comparison = compare(config)
-    print(report(comparison, style="simple"))
-    files = _write(comparison, folder, config)
-    log.info("\n%d files in %s: %s", len(files), folder, ", ".join(file.name for file in files))
+    written = _write(comparison, folder, config)
+    try:
+        print(f"{report(comparison, style='simple')}\n\n{written}", flush=True)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return comparison
 
 
@@ -123,9 +127,9 @@ def report(comparison: Comparison, style: str) -> str:
         parts.append(f"These change with the columns: {', '.join(grouping.companions)}.")
     if comparison.effects is not None:
         parts += ["Which settings matter:", _effects_table(comparison.effects, metric, style)]
-    not_finished = unfinished_table(grouping, metric, style)
-    if not_finished is not None:
-        parts += ["Not finished, and so in no mean:", not_finished]
+    problems = problems_table(grouping, metric, style)
+    if problems is not None:
+        parts += ["Not finished, and so in no mean, or damaged:", problems]
     parts += [f"{note}." for note in comparison.notes]
     parts += _commands(comparison.runs, fenced=style == "github")
     return "\n\n".join(parts)
@@ -146,7 +150,7 @@ def _commands(runs: Sequence[Run], fenced: bool) -> list[str]:
 
 
 def _effects_table(effects: Effects, metric: Metric, style: str) -> str:
-    table = []
+    table, places = [], decimals(effects.values.tolist())
     for effect in effects.effects:
         ranked = sorted(zip(effect.means.tolist(), effect.levels, strict=True), reverse=True)
         (best, at_best), *_, (worst, at_worst) = ranked if metric.goal == "max" else ranked[::-1]
@@ -155,16 +159,18 @@ def _effects_table(effects: Effects, metric: Metric, style: str) -> str:
             [
                 effect.name,
                 share,
-                f"{at_best} ({best:.4g})",
-                f"{at_worst} ({worst:.4g})",
+                f"{short(at_best)} ({best:.{places}f})",
+                f"{short(at_worst)} ({worst:.{places}f})",
             ]
         )
-    table.append(["seeds", f"{effects.seed_share:.0%}", "", ""])
     shares = [effect.share for effect in effects.effects]
-    if all(share is not None for share in shares):
-        rest = max(0.0, 1 - effects.seed_share - sum(share or 0.0 for share in shares))
-        if len(shares) > 1:
-            table.append(["together only", f"{rest:.0%}", "", ""])
+    rest = 1 - sum(share or 0.0 for share in shares)
+    if effects.seed_sd is not None:
+        table.append(["seeds alone", f"{effects.seed_share:.0%}", "", ""])
+        rest -= effects.seed_share
+    if None not in shares:
+        name = "settings together" if effects.seed_sd is not None else "all else"
+        table.append([name, f"{max(0.0, rest):.0%}", "", ""])
     return format_table(table, ["setting", "of variance", "best (mean)", "worst (mean)"], style)
 
 
@@ -175,8 +181,8 @@ def _count(number: int, noun: str) -> str:
 # --- files ----------------------------------------------------------------------------------------
 
 
-def _write(comparison: Comparison, folder: Path, config: CompareConfig) -> list[Path]:
-    """Write all files, each whole or not at all; those of an earlier comparison make way."""
+def _write(comparison: Comparison, folder: Path, config: CompareConfig) -> str:
+    """Write all files, those of an earlier comparison make way; return what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     names, effects = [comparison.metric.name, *config.others], comparison.effects
     texts = {
@@ -192,19 +198,21 @@ def _write(comparison: Comparison, folder: Path, config: CompareConfig) -> list[
         "curves": draw_curves(comparison.rows, list(dict.fromkeys(names))),
         "effects": draw_effects(effects, comparison.metric) if effects else None,
     }
-    files = []
+    drawn: list[Path] = []
+    not_drawn = ""
     for name, figure in figures.items():
         for ending in ("png", "pdf"):
             (folder / f"{name}.{ending}").unlink(missing_ok=True)
         if name in config.pictures:
             if figure is None:
-                log.info("%s: not drawn: there is nothing to tell yet", name)
+                not_drawn += f"; {name}: not drawn, as there is nothing to tell yet"
             else:
-                files += save_figure(figure, folder / name, config.formats)
-    pictures = [file.name for file in files if file.suffix == ".png"]
-    texts["comparison.md"] += "".join(f"\n![{name[:-4]}]({name})\n" for name in pictures)
+                drawn += save_figure(figure, folder / name, config.formats)
+    for file in drawn:
+        if file.suffix == ".png":
+            texts["comparison.md"] += f"\n![{file.stem}]({file.name})\n"
     for name, text in texts.items():
         temporary = folder / f"{name}.partial"
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, folder / name)
-    return [*(folder / name for name in texts), *files]
+    return f"Written to {folder}: {', '.join([*texts, *(file.name for file in drawn)])}{not_drawn}"

@@ -28,11 +28,6 @@ class Group:
     runs: list[Run]
     cells: dict[str, str]
 
-    @property
-    def label(self) -> str:
-        """All that sets them apart, in one line."""
-        return ", ".join(f"{key}={value}" for key, value in self.cells.items()) or "all runs"
-
 
 @dataclass(frozen=True)
 class Grouping:
@@ -82,6 +77,14 @@ def flat_settings(values: Mapping[str, Any]) -> dict[str, str]:
         for key, value in _flat(values)
         if _is_setting(key)
     }
+
+
+def short(cell: str) -> str:
+    """Return a column's text for reading: of a long number the first digits."""
+    try:
+        return f"{float(cell):.4g}" if len(cell) > 6 else cell
+    except ValueError:
+        return cell
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

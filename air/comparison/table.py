@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from air.comparison.figures import Metric, Spread, best_value, last_value, spread, training_seconds
-from air.comparison.settings import ABSENT, Group, Grouping, flat_settings
+from air.comparison.settings import ABSENT, Group, Grouping, flat_settings, short
 
 Cell = str | float | int | None
 
@@ -70,23 +70,23 @@ def settings_table(rows: Sequence[Row], style: str = "simple") -> str:
         style: of tabulate.
     """
     names = list(rows[0].last)
-    decimals = {name: _decimals(row.last[name].mean for row in rows) for name in names}
+    places = {name: decimals(row.last[name].mean for row in rows) for name in names}
     seeds = [[run.seed for run in row.group.runs] for row in rows]
     same = len(seeds[0]) > 1 and all(each == seeds[0] for each in seeds)
     table = []
     for row in rows:
         each = []
         for run in row.group.runs:
-            value = _number(last_value(run, names[0]), decimals[names[0]])
+            value = format_number(last_value(run, names[0]), places[names[0]])
             text = value if run.status == "finished" else run.status
             each.append(text if same else f"{_text(run.seed)}: {text}")
         table.append(
             [
-                *row.group.cells.values(),
+                *map(short, row.group.cells.values()),
                 f"{row.num_finished} of {len(row.group.runs)}",
-                *(_spread(row.last[name], decimals[name]) for name in names),
-                _spread(row.best, decimals[names[0]]),
-                _spread(row.seconds, 0),
+                *(_spread(row.last[name], places[name]) for name in names),
+                _spread(row.best, places[names[0]]),
+                _spread(row.seconds, 1),
                 ", ".join(each),
             ]
         )
@@ -95,21 +95,21 @@ def settings_table(rows: Sequence[Row], style: str = "simple") -> str:
     return format_table(table, headers, style)
 
 
-def unfinished_table(grouping: Grouping, metric: Metric, style: str = "simple") -> str | None:
-    """Return every run that has not finished, how far it came and why, or None if all have."""
+def problems_table(grouping: Grouping, metric: Metric, style: str = "simple") -> str | None:
+    """Return every run that has not finished or is damaged, how far it came and why, or None."""
     table = [
         [
             run.status,
             str(run.folder),
-            *group.cells.values(),
+            *map(short, group.cells.values()),
             _text(run.seed),
             str(run.iteration),
-            _number(last_value(run, metric.name), 4),
+            format_number(last_value(run, metric.name), 4),
             run.problem or "",
         ]
         for group in grouping.groups
         for run in group.runs
-        if run.status != "finished"
+        if run.status != "finished" or run.problem
     ]
     headers = [
         "status",
@@ -131,11 +131,12 @@ def format_table(table: Sequence[Sequence[str]], headers: Sequence[str], style: 
 
 
 def _spread(values: Spread, decimals: int) -> str:
-    mean = _number(values.mean, decimals)
-    return mean if values.sd is None else f"{mean} ± {_number(values.sd, decimals)}"
+    mean = format_number(values.mean, decimals)
+    return mean if values.sd is None else f"{mean} ± {format_number(values.sd, decimals)}"
 
 
-def _number(value: float | None, decimals: int) -> str:
+def format_number(value: float | None, decimals: int) -> str:
+    """Return a number as text, and a dash for none."""
     return ABSENT if value is None else f"{value:.{decimals}f}"
 
 
@@ -143,11 +144,11 @@ def _text(value: object) -> str:
     return ABSENT if value is None else str(value)
 
 
-def _decimals(values: Iterable[float | None]) -> int:
+def decimals(values: Iterable[float | None]) -> int:
     """Return how many decimals show about four digits of the largest value, and not below four."""
     sizes = [abs(value) for value in values if value is not None and math.isfinite(value)]
     largest = max(sizes, default=0.0)
-    return 4 if largest < 10 else max(1, 4 - int(math.log10(largest)))
+    return 4 if largest < 10 else max(1, 3 - int(math.log10(largest)))
 
 
 # --- for other programs ---------------------------------------------------------------------------
