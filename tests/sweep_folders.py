@@ -9,19 +9,21 @@ from pathlib import Path
 import yaml
 
 from air.config.compose import compose_values
-from air.config.sweep import sweep_jobs
+from air.config.jobs import sweep_jobs
 from air.result import RunResult, write_result
 from air.run_folder import METRICS_FILE, OVERRIDES_FILE, write_config
 
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
-def make_sweep(folder: Path, overrides: Sequence[str], sweeper: str = BASIC, params=None) -> Path:
+def make_sweep(
+    folder: Path, overrides: Sequence[str], sweeper: str = BASIC, params=None, of_hydra=()
+) -> Path:
     """Write a sweep's folder without jobs."""
     folder.mkdir(parents=True)
     hydra = {
         "sweeper": {"_target_": sweeper, "params": params},
-        "overrides": {"task": list(overrides)},
+        "overrides": {"hydra": ["hydra.mode=MULTIRUN", *of_hydra], "task": list(overrides)},
     }
     (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
     return folder

@@ -1,21 +1,21 @@
 """`scripts/compare.py` on folders: sweeps with holes, sweeps that still run, wrong folders."""
 
 import csv
-import os
 import shlex
 import subprocess
 import sys
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from air.comparison.reading import read_runs
 from air.comparison.report import compare_runs, output_folder
-from air.comparison.unfinished import command, unfinished
+from air.comparison.unfinished import commands
 from air.config import parse_as
 from air.config.compare import CompareConfig
-from air.config.compose import CONF, compose_values
-from air.config.sweep import sweep_jobs
+from air.config.compose import CONF
+from air.config.jobs import sweep_jobs
 from air.errors import ConfigError
 from air.run_folder import held
 from tests.conftest import REPOSITORY
@@ -125,7 +125,6 @@ def test_running_killed_stopped_and_failed_runs_are_told_apart(tmp_path):
         "data.path: no such file",
     ]
     assert runs[4].seed == 4  # composed from its overrides
-    assert [run.folder.name for run in unfinished(runs)] == ["1", "2", "3", "4"]
 
 
 def test_a_sweep_that_has_just_begun_is_compared_too(tmp_path, capsys):
@@ -135,7 +134,6 @@ def test_a_sweep_that_has_just_begun_is_compared_too(tmp_path, capsys):
         compare_runs(asked([str(sweep)]))
     text = capsys.readouterr().out
     assert text.startswith("4 runs in 2 settings: 1 running, 3 missing.")
-    assert "others still run, so look first" in text
     assert "curves: not drawn" in text
     assert not (sweep / "comparison" / "curves.png").exists()
 
@@ -158,74 +156,57 @@ def test_damaged_files_are_a_problem_of_their_run_alone(tmp_path, capsys):
 # --- the commands ---------------------------------------------------------------------------------
 
 
-def test_the_commands_are_those_of_the_jobs(tmp_path):
-    """Missing jobs, one with a value and a folder that the shell and Hydra must have quoted."""
+def test_the_command_of_a_sweep_expands_to_its_jobs_in_its_folder(tmp_path):
+    """With values and a folder that the shell and Hydra must have quoted."""
     overrides = ["optim.lr=1e-3,3e-3", "tracking.notes='it, (a) \\'b\\'','plain'", "seed=0,1"]
-    sweep = make_sweep(tmp_path / "of mine, [1]", overrides)
-    fill_sweep(sweep, by_rate_and_seed, leave_out=[1, 6])
-    jobs = sweep_jobs(sweep)
+    of_hydra = ["hydra.sweep.dir=outputs/before", "hydra.sweeper.params={model.num_steps: '2,3'}"]
+    name, params = "of mine, [1]", {"model.num_steps": "2,3"}
+    sweep = make_sweep(tmp_path / name, overrides, params=params, of_hydra=of_hydra)
+    fill_sweep(sweep, by_rate_and_seed, leave_out=[1, 14])
     runs, _ = read_runs([sweep])
-    absent = unfinished(runs)
-    assert [run.folder.name for run in absent] == ["1", "6"]
-    for run, job in zip(absent, (jobs[1], jobs[6]), strict=True):
-        program, script, *words = shlex.split(command(run))
-        assert (program, script) == ("python", "scripts/train.py")
-        own = [word for word in words if not word.startswith("hydra.")]
-        # Its tracking is that of a job: the sweep's name as its group, its number in its name.
-        expected = compose_values(job)
-        assert expected["tracking"]["group"] is None
-        expected["tracking"]["group"] = "of mine, [1]"
-        expected["tracking"]["run_name"] = f"quickstart-{run.folder.name}"
-        assert compose_values(own) == expected
-    shown = subprocess.run(
-        [sys.executable, str(REPOSITORY / script), *words, "--cfg", "hydra", "-p", "hydra.run"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert yaml.safe_load(shown.stdout.partition("\n")[2]) == {"dir": str(absent[-1].folder)}
+    assert [run.folder.name for run in runs if run.status == "missing"] == ["1", "14"]
+    (text,) = commands(runs)
+    program, script, multirun, *given, folder = shlex.split(text)
+    assert (program, script, multirun) == ("python", "scripts/train.py", "-m")
+    assert given == [of_hydra[1], *overrides]
+    parsed = OverridesParser.create().parse_override(folder)
+    assert (parsed.key_or_group, parsed.value()) == ("hydra.sweep.dir", str(sweep))
+    jobs = sweep_jobs(make_sweep(tmp_path / "again", given[1:], params=params))
+    assert len(jobs) == len(runs) == 16
+    assert [run.overrides for run in runs] == jobs  # so that each finds its own folder
 
 
-def test_half_trained_runs_are_resumed_and_failed_ones_come_last(tmp_path):
+def test_every_unfinished_run_is_in_one_command(tmp_path):
+    """A finished sweep needs none, nor one that still runs; runs of their own are resumed."""
+    sweeps = [make_sweep(tmp_path / name, SWEEP) for name in ("done", "killed", "on")]
+    for sweep, absent in zip(sweeps, ([], [2, 3], [3]), strict=True):
+        fill_sweep(sweep, by_rate_and_seed, leave_out=absent)
+    make_run(sweeps[1] / "2", sweep_jobs(sweeps[1])[2], accuracies(0.5), "failed", "not finite")
+    alone = make_run(tmp_path / "alone", ["experiment=smoke"], accuracies(0.5), None)
+    with held(sweeps[2]):
+        runs, _ = read_runs([*sweeps, alone])
+        assert commands(runs) == [
+            f"python scripts/train.py -m experiment=smoke optim.lr=1e-3,3e-3 seed=0,1 "
+            f"hydra.sweep.dir={sweeps[1]}",
+            f"python scripts/train.py resume={alone}",
+        ]
+    assert [run.status for run in runs if run.sweep == sweeps[2]] == ["finished"] * 3 + ["waiting"]
+    job, _ = read_runs([sweeps[1] / "2"])  # one job alone
+    assert commands(job) == [f"python scripts/train.py resume={sweeps[1]}/2"]
+
+
+def test_a_sweep_without_its_record_is_gone_on_with_job_by_job(tmp_path):
     sweep = make_sweep(tmp_path / "sweep", SWEEP)
     jobs = sweep_jobs(sweep)
-    make_run(sweep / "0", jobs[0], accuracies(0.5), "failed", "it was bad")
-    make_run(sweep / "1", jobs[1], accuracies(0.5), None)
-    fail_early(sweep / "2", jobs[2], "no such file")
-    make_run(sweep / "3", jobs[3], accuracies(0.5))
-    compare_runs(asked([str(sweep)]))
-    script = (sweep / "comparison" / "unfinished.sh").read_text().splitlines()
-    assert script[2:] == [
-        f"# {sweep}/1: killed",
-        f"python scripts/train.py resume={sweep}/1",
-        f"# {sweep}/0: failed: it was bad",
+    make_run(sweep / "0", jobs[0], accuracies(0.5), None)
+    fail_early(sweep / "1", jobs[1], "no such file")
+    (sweep / "multirun.yaml").write_text("hydra: {}")
+    runs, notes = read_runs([sweep])
+    assert notes == [f"{sweep}/multirun.yaml: cannot be read: it is not what Hydra writes"]
+    assert commands(runs) == [
         f"python scripts/train.py resume={sweep}/0",
-        f"# {sweep}/2: failed: no such file",
-        f"python scripts/train.py experiment=smoke optim.lr=0.003 seed=0 hydra.run.dir={sweep}/2",
+        f"python scripts/train.py experiment=smoke optim.lr=0.001 seed=1 hydra.run.dir={sweep}/1",
     ]
-
-
-@pytest.mark.slow
-def test_running_the_commands_makes_a_real_sweep_whole(train_command, tmp_path):
-    """A job is killed, another never begun; the script of the comparison runs just these two."""
-    sweep = tmp_path / "sweep"
-    train_command("-m", *train_command.smoke, "seed=0,1,2", f"hydra.sweep.dir={sweep}")
-    whole = (sweep / "0" / "metrics.jsonl").stat().st_mtime_ns
-    (sweep / "1" / "result.json").unlink()
-    subprocess.run(["rm", "-r", str(sweep / "2")], check=True)
-    result = compare_command(f"runs={sweep}")
-    assert "3 runs in 1 setting: 1 finished, 1 killed, 1 missing." in result.stdout
-    folder = os.path.dirname(sys.executable)
-    subprocess.run(
-        ["sh", str(sweep / "comparison" / "unfinished.sh")],
-        cwd=REPOSITORY,
-        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
-        check=True,
-    )
-    result = compare_command(f"runs={sweep}")
-    assert "3 runs in 1 setting: 3 finished." in result.stdout
-    assert not (sweep / "comparison" / "unfinished.sh").exists()
-    assert (sweep / "0" / "metrics.jsonl").stat().st_mtime_ns == whole
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -253,10 +234,9 @@ def test_the_command_prints_and_writes_it_all(tmp_path):
         "missing",
     ]
     assert lines[7].split()[:8] == ["0.001", "2", "of", "2", "0.1500", "±", "0.0707", "–"]
-    job = "experiment=smoke optim.lr=0.003 seed=1 hydra.run.dir=sweep/3"
-    assert f"python scripts/train.py {job}" in lines
+    assert f"python scripts/train.py -m {' '.join(SWEEP)} hydra.sweep.dir=sweep" in lines
     folder = sweep / "comparison"
-    names = {"comparison.md", "settings.csv", "runs.csv", "unfinished.sh"}
+    names = {"comparison.md", "settings.csv", "runs.csv"}
     names |= {f"{name}.{end}" for name in ("curves", "effects") for end in ("png", "pdf")}
     assert {path.name for path in folder.iterdir()} == names
     assert all(path.read_bytes() == content for path, content in before.items())

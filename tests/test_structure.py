@@ -39,7 +39,7 @@ def test_only_scripts_and_the_config_modules_know_hydra():
     scripts = {f"scripts.{name}" for name in names}
     known = scripts | {"air.config.command", "air.config.compose"}
     assert importers("omegaconf") == known
-    assert importers("hydra") == known | {"air.config.sweep"}
+    assert importers("hydra") == known | {"air.config.jobs"}
 
 
 def test_only_its_own_module_knows_a_service():

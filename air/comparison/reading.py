@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,13 +11,13 @@ from typing import Any, Literal
 import yaml
 
 from air.config.compose import compose_values
-from air.config.sweep import SWEEP_FILE, sweep_jobs
+from air.config.jobs import SWEEP_FILE, sweep_jobs
 from air.errors import AIRError, ConfigError, RunFolderError
 from air.result import RESULT_FILE, RunResult, read_result
 from air.run_folder import CONFIG_FILE, METRICS_FILE, OVERRIDES_FILE, is_held, read_config
 from air.tracking import read_metrics
 
-Status = Literal["finished", "running", "stopped", "killed", "failed", "missing"]
+Status = Literal["finished", "running", "stopped", "killed", "failed", "waiting", "missing"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,14 @@ class Run:
 
     Attributes:
         folder: its own; a missing job has none yet.
-        status: killed: it neither ended nor still runs; missing: it never began.
+        status: killed: it neither ended nor still runs; missing: it never began; waiting: nor has
+            it yet, but its sweep still runs.
         overrides: what the command line changed.
         values: its configuration; None if neither its folder nor its overrides tell it.
         metrics: lines of its `metrics.jsonl`.
         result: how it ended, if it did.
         problem: what is wrong with it or its files, in one line.
-        sweep: the folder of its sweep, if it has one.
+        sweep: the folder of its sweep, if that is what is compared.
     """
 
     folder: Path
@@ -74,17 +75,16 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         if not path.is_dir():
             raise ConfigError(f"runs: must be folders of runs or of sweeps, got {path}")
         found = [folder for folder in _walk(path) if _is_run(folder)]
-        sweeps = _sweep_folders([path.parent] if _is_run(path) else _walk(path))
+        sweeps = [folder for folder in _walk(path) if (folder / SWEEP_FILE).is_file()]
         if not found and not sweeps:
             raise ConfigError(f"runs: {path} holds neither a run nor a sweep")
         for sweep in sweeps:
             jobs = [folder for folder in found if sweep in folder.parents]
             members = [read_run(folder, sweep) for folder in jobs]
-            if not _is_run(path):
-                missing, note = _missing(sweep, members)
-                members += missing
-                notes += note
-            runs |= {run.folder.resolve(): run for run in sorted(members, key=_job_order)}
+            missing, note = _missing(sweep, members)
+            notes += note
+            members = sorted([*members, *missing], key=_job_order)
+            runs |= {run.folder.resolve(): run for run in members}
         alone = [folder for folder in found if folder.resolve() not in runs]
         runs |= {folder.resolve(): read_run(folder, None) for folder in alone}
     return list(runs.values()), notes
@@ -169,7 +169,8 @@ def _missing_job(folder: Path, overrides: list[str]) -> Run:
         values = compose_values(overrides)
     except ConfigError as error:
         problem = str(error)
-    return Run(folder, "missing", overrides, values, [], None, problem, folder.parent)
+    status: Status = "waiting" if is_held(folder.parent) else "missing"
+    return Run(folder, status, overrides, values, [], None, problem, folder.parent)
 
 
 # --- folders --------------------------------------------------------------------------------------
@@ -186,10 +187,6 @@ def _walk(path: Path) -> Iterator[Path]:
         if _is_run(Path(folder)):
             inside.clear()
         yield Path(folder)
-
-
-def _sweep_folders(folders: Iterable[Path]) -> list[Path]:
-    return [folder for folder in folders if (folder / SWEEP_FILE).is_file()]
 
 
 def _job_order(run: Run) -> tuple[float, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +23,12 @@ from air.comparison.table import (
     settings_csv,
     settings_table,
 )
-from air.comparison.unfinished import SCRIPT, command, script, unfinished
+from air.comparison.unfinished import commands
 from air.config.compare import CompareConfig
 from air.errors import ConfigError
 from air.figure_files import save_figure
 
 FOLDER = "comparison"
-_MAX_COMMANDS = 10  # on the terminal; the script has all
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Comparison:
         metric: to sort by.
         rows: of the table.
         effects: of the settings; None if there is nothing to tell.
+        commands: that finish what has not finished.
     """
 
     runs: list[Run]
@@ -52,6 +51,7 @@ class Comparison:
     metric: Metric
     rows: list[Row]
     effects: Effects | None
+    commands: list[str]
 
 
 def compare_runs(config: CompareConfig) -> Comparison:
@@ -86,7 +86,8 @@ def compare(config: CompareConfig) -> Comparison:
             check_metric(runs, "others", name)
     grouping = group_runs(runs)
     rows = make_rows(grouping, metric, others)
-    return Comparison(runs, notes, grouping, metric, rows, main_effects(grouping, metric))
+    effects = main_effects(grouping, metric)
+    return Comparison(runs, notes, grouping, metric, rows, effects, commands(runs))
 
 
 def output_folder(config: CompareConfig) -> Path:
@@ -131,22 +132,11 @@ def report(comparison: Comparison, style: str) -> str:
     if problems is not None:
         parts += ["Not finished, and so in no mean, or damaged:", problems]
     parts += [f"{note}." for note in comparison.notes]
-    parts += _commands(comparison.runs, fenced=style == "github")
+    if comparison.commands:
+        text = "\n".join(comparison.commands)
+        parts.append("To run just these; what is half trained goes on from its checkpoint:")
+        parts.append(f"```bash\n{text}\n```" if style == "github" else text)
     return "\n\n".join(parts)
-
-
-def _commands(runs: Sequence[Run], fenced: bool) -> list[str]:
-    lines = [command(run) for run in unfinished(runs)]
-    if not lines:
-        return []
-    title = "To finish them (a half-trained run goes on from its checkpoint)"
-    if any(run.status == "running" for run in runs):
-        title += "; others still run, so look first whether a launcher will start them"
-    if len(lines) > _MAX_COMMANDS and not fenced:
-        rest = len(lines) - _MAX_COMMANDS
-        lines = [*lines[:_MAX_COMMANDS], f"… and {rest} more in {SCRIPT}"]
-    text = "\n".join(lines)
-    return [f"{title}:", f"```bash\n{text}\n```" if fenced else text]
 
 
 def _effects_table(effects: Effects, metric: Metric, style: str) -> str:
@@ -190,10 +180,6 @@ def _write(comparison: Comparison, folder: Path, config: CompareConfig) -> str:
         "settings.csv": settings_csv(comparison.rows),
         "runs.csv": runs_csv(comparison.grouping, comparison.metric, config.others),
     }
-    if unfinished(comparison.runs):
-        texts[SCRIPT] = script(comparison.runs)
-    else:
-        (folder / SCRIPT).unlink(missing_ok=True)
     figures = {
         "curves": draw_curves(comparison.rows, list(dict.fromkeys(names))),
         "effects": draw_effects(effects, comparison.metric) if effects else None,

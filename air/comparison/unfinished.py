@@ -1,6 +1,7 @@
-"""The commands that finish what has not finished: a half-trained run goes on, a missing one starts.
+"""The commands that finish what has not finished, and nothing else.
 
-Each job gets the folder that it has in its sweep, so that the sweep is whole afterwards.
+A sweep that is started again in its folder leaves its finished jobs alone, goes on with those that
+are half trained and starts those that are missing. A run of its own is resumed.
 """
 
 from __future__ import annotations
@@ -8,53 +9,51 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from air.comparison.reading import Run
-from air.run_folder import CONFIG_FILE
+from air.config.jobs import sweep_overrides
+from air.errors import RunFolderError
+from air.run_folder import CONFIG_FILE, is_held
 
-SCRIPT = "unfinished.sh"
-_TRAIN = "python scripts/train.py"
-
-
-def unfinished(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs that neither finished nor still run; those that failed come last."""
-    ended = [run for run in runs if run.status not in ("finished", "running")]
-    return sorted(ended, key=lambda run: run.status == "failed")
+_TRAIN = ("python", "scripts/train.py")
 
 
-def command(run: Run) -> str:
-    """Return the command that finishes a run."""
+def commands(runs: Sequence[Run]) -> list[str]:
+    """Return a command for each sweep, and for each run of its own, that is to be gone on with.
+
+    Args:
+        runs: finished ones need nothing, and what still runs is left to itself.
+    """
+    ended = [run for run in runs if run.status not in ("finished", "running", "waiting")]
+    again: dict[Path, str] = {}
+    alone = []
+    for run in ended:
+        if run.sweep is None or not _start_again(run.sweep, again):
+            alone.append(_go_on(run))
+    return [*again.values(), *alone]
+
+
+def _start_again(sweep: Path, again: dict[Path, str]) -> bool:
+    """Add the command that starts a sweep again, if its own record tells it."""
+    if sweep not in again and not is_held(sweep):
+        try:
+            words = [*_TRAIN, "-m", *sweep_overrides(sweep), _override("hydra.sweep.dir", sweep)]
+        except RunFolderError:  # the comparison has said so
+            return False
+        again[sweep] = shlex.join(words)
+    return True
+
+
+def _go_on(run: Run) -> str:
     if (run.folder / CONFIG_FILE).exists():
-        words = [_override("resume", str(run.folder))]
-    else:
-        words = [*run.overrides, _override("hydra.run.dir", str(run.folder)), *_tracked_as(run)]
-    return " ".join([_TRAIN, *(shlex.quote(word) for word in words)])
+        return shlex.join([*_TRAIN, _override("resume", run.folder)])
+    return shlex.join([*_TRAIN, *run.overrides, _override("hydra.run.dir", run.folder)])
 
 
-def script(runs: Sequence[Run]) -> str:
-    """Return a shell script with the commands of all unfinished runs, one a line."""
-    lines = ["#!/bin/sh", "# From the repository's folder: finishes these runs, one after another."]
-    for run in unfinished(runs):
-        reason = f": {run.problem}" if run.problem else ""
-        lines += [f"# {run.folder}: {run.status}{reason}", command(run)]
-    return "\n".join(lines) + "\n"
-
-
-def _override(key: str, value: str) -> str:
-    """Return `key=value`, quoted where Hydra's grammar asks for it."""
-    if re.fullmatch(r"[\w./+-]+", value):
-        return f"{key}={value}"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+def _override(key: str, folder: Path) -> str:
+    """Return `key=folder`, quoted where Hydra's grammar asks for it."""
+    if re.fullmatch(r"[\w./+-]+", str(folder)):
+        return f"{key}={folder}"
+    escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     return f"{key}='{escaped}'"
-
-
-def _tracked_as(run: Run) -> list[str]:
-    """Return what a sweep gives its jobs: its own name as their group, and a name with a number."""
-    if run.sweep is None or run.values is None:
-        return []
-    tracking, name, words = run.values["tracking"], run.values["name"], []
-    if tracking.get("run_name") == name and run.folder.name.isdecimal():
-        words.append(f"tracking.run_name={name}-{run.folder.name}")
-    if "group" in tracking and tracking["group"] is None:
-        words.append(_override("tracking.group", run.sweep.resolve().name))
-    return words

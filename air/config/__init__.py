@@ -1,7 +1,7 @@
 """What a run is: the schema, and how plain values become it.
 
 Nothing here imports torch, so a wrong configuration is reported before anything heavy is loaded.
-Those that know Hydra, `air.config.command`, `compose` and `sweep`, are not imported here.
+Those that know Hydra, `air.config.command`, `compose` and `jobs`, are not imported here.
 """
 
 from air.config.parsing import (
