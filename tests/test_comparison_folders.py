@@ -85,6 +85,8 @@ def test_a_shuffled_sweep_is_told_by_what_its_jobs_are(tmp_path):
 def test_of_a_sweeper_that_chooses_as_it_goes_no_job_is_missing(tmp_path):
     optuna = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
     sweep = make_sweep(tmp_path / "sweep", ["optim.lr=interval(0.1,1)"], optuna)
+    with pytest.raises(ConfigError, match="no job has begun yet"):
+        compare_runs(asked([str(sweep)]))
     make_run(sweep / "0", ["experiment=smoke", "optim.lr=0.5"], accuracies(0.5))
     runs, notes = read_runs([sweep])
     assert len(runs) == 1

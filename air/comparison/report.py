@@ -79,6 +79,8 @@ def compare_runs(config: CompareConfig) -> Comparison:
 def compare(config: CompareConfig) -> Comparison:
     """Read and compare runs, without writing anything."""
     runs, notes = read_runs([Path(path) for path in config.runs])
+    if not runs:
+        raise ConfigError(f"runs: {', '.join(config.runs)}: no job has begun yet")
     metric = choose_metric(runs, config.metric, config.goal)
     others = [name for name in config.others if name != metric.name]
     for name in others:

@@ -145,7 +145,7 @@ def _text(value: object) -> str:
 
 
 def decimals(values: Iterable[float | None]) -> int:
-    """Return how many decimals show about four digits of the largest value, and not below four."""
+    """Return how many decimals to show: four, and fewer where the largest value is above 10."""
     sizes = [abs(value) for value in values if value is not None and math.isfinite(value)]
     largest = max(sizes, default=0.0)
     return 4 if largest < 10 else max(1, 3 - int(math.log10(largest)))
