@@ -275,6 +275,7 @@ def test_all_settings_are_drawn_the_best_in_colour(tmp_path):
     assert len(figure.axes[0].lines) == 24  # dotted and drawn through
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts[0] == "lr=0.12  (1)"
+    assert len(texts) == 7
     assert texts[-1] == "the other 6 settings"
     panels = draw_effects(main_effects(grouping, ACCURACY), ACCURACY).axes
     assert [axis.get_title().split("\n")[0] for axis in panels] == ["optim.lr"]

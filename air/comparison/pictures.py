@@ -47,12 +47,13 @@ def draw_curves(rows: Sequence[Row], names: Sequence[str]) -> Figure | None:
         for row, colour in reversed(list(zip(coloured, SERIES_COLOURS, strict=False))):
             _draw_curve(axis, _points(row, name), len(row.group.runs), colour, band=True)
         axis.set(xlabel="iteration", ylabel=name)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         _format_values(axis, name)
         _leave_out_the_beginning(axis)
         axis.grid(alpha=0.3)
     handles = [
         Line2D([], [], color=colour, label=_shorten(label, _LABEL_WIDTH * len(known)))
-        for label, colour in zip(_labels(coloured), SERIES_COLOURS, strict=False)
+        for label, colour in zip(_labels(coloured, known), SERIES_COLOURS, strict=False)
     ]
     if grey:
         label = "one more setting" if len(grey) == 1 else f"the other {len(grey)} settings"
@@ -106,11 +107,12 @@ def _draw_curve(
 def _leave_out_the_beginning(axis: Axes) -> None:
     """Cut off the steep beginning, which would flatten everything after it."""
     lines = [np.asarray(line.get_xydata()) for line in axis.lines]
+    bands = [np.asarray(path.vertices) for band in axis.collections for path in band.get_paths()]
     end = max(float(line[:, 0].max()) for line in lines)
-    late = np.concatenate([line[line[:, 0] >= end / 2, 1] for line in lines])
+    late = np.concatenate([drawn[drawn[:, 0] >= end / 2, 1] for drawn in [*lines, *bands]])
     late = late[np.isfinite(late)]
     if len(late) and np.ptp(late) > 0:
-        room = 0.15 * np.ptp(late)
+        room = 0.1 * np.ptp(late)
         bottom, top = late.min() - room, late.max() + room
         axis.set_ylim(bottom, top)
         points = np.concatenate(lines)
@@ -172,18 +174,17 @@ def _format_values(axis: Axes, name: str) -> None:
     axis.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def _labels(rows: Sequence[Row]) -> list[str]:
+def _labels(rows: Sequence[Row], known: Sequence[str]) -> list[str]:
     """Return what sets each row apart, with the last part of a key where that says which it is."""
     keys = list(rows[0].group.cells)
-    last = [key.rpartition(".")[2] for key in keys]
-    names = [
-        short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)
-    ]
+    ends = [key.rpartition(".")[2] for key in keys]
+    shown = [end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)]
     labels = []
     for row in rows:
-        pairs = zip(names, row.group.cells.values(), strict=True)
+        pairs = zip(shown, row.group.cells.values(), strict=True)
         text = ", ".join(f"{name}={short(value)}" for name, value in pairs) or "all runs"
-        labels.append(f"{text}  ({len(row.group.runs)})")
+        logged = any(_points(row, name) for name in known)
+        labels.append(f"{text}  ({len(row.group.runs)}{'' if logged else ', nothing logged'})")
     return labels
 
 
