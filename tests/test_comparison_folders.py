@@ -2,6 +2,7 @@
 
 import csv
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -209,6 +210,20 @@ def test_a_sweep_without_its_record_is_gone_on_with_job_by_job(tmp_path):
         f"python scripts/train.py resume={sweep}/0",
         f"python scripts/train.py experiment=smoke optim.lr=0.001 seed=1 hydra.run.dir={sweep}/1",
     ]
+
+
+@pytest.mark.slow
+def test_running_the_command_adds_what_a_real_sweep_lacks(train_command, tmp_path):
+    sweep = tmp_path / "sweep"
+    train_command("-m", *train_command.smoke, "seed=0,1,2", f"hydra.sweep.dir={sweep}")
+    whole = [(sweep / job / "metrics.jsonl").stat().st_mtime_ns for job in "01"]
+    shutil.rmtree(sweep / "2")
+    result = compare_command(f"runs={sweep}")
+    assert "3 runs in 1 setting: 2 finished, 1 missing." in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("python ")]
+    train_command(*shlex.split(line)[2:], check=False)
+    assert "3 runs in 1 setting: 3 finished." in compare_command(f"runs={sweep}").stdout
+    assert [(sweep / job / "metrics.jsonl").stat().st_mtime_ns for job in "01"] == whole
 
 
 # --- the command ----------------------------------------------------------------------------------
