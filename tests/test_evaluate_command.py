@@ -80,7 +80,7 @@ def test_generalisation_and_downstream_tasks(run):
     assert result.returncode == 0, result.stderr
     figures = figures_of(run / "evaluation.json")
     assert {"generalisation/count_3_accuracy", "generalisation/canvas_60_accuracy"} < set(figures)
-    for code in ("latents", "pixels", "components"):
+    for code in ("latents", "pixels", "vae"):
         for task in ("sum", "ascending"):
             assert 0 <= figures[f"downstream/{task}_from_{code}_with_10"] <= 1
 
@@ -93,6 +93,11 @@ def test_figures_go_to_wandb_as_a_run_of_their_own(run):
     assert tracked.job_type == "evaluate"
     accuracy = figures_of(run / "evaluation.json")["counts/accuracy"]
     assert tracked.summary["test/counts/accuracy"] == pytest.approx(accuracy)
+    (line,) = [line for line in tracked.history if "test/counts/confusion.path" in line]
+    assert line["iteration"] == 20
+    kept = json.loads((folder / "files" / line["test/counts/confusion.path"]).read_text())
+    confusion = figures_of(run / "evaluation.json")["counts/confusion"]
+    assert [row[1:] for row in kept["data"]] == confusion
 
 
 @pytest.mark.parametrize(
