@@ -6,9 +6,11 @@ To start Python and import torch takes seconds, each time.
 import contextlib
 import io
 import logging
+import os
 import runpy
 import subprocess
 import sys
+from unittest import mock
 
 from tests.conftest import REPOSITORY
 
@@ -35,11 +37,12 @@ def run_script(name, *overrides):
 
 @contextlib.contextmanager
 def _as_before():
-    """Give back the arguments, and the handlers of the log that Hydra replaces."""
+    """Give back the arguments, the environment, and the handlers of the log that Hydra replaces."""
     root = logging.getLogger()
     arguments, handlers, level = sys.argv, list(root.handlers), root.level
     try:
-        yield
+        with mock.patch.dict(os.environ):
+            yield
     finally:
         sys.argv, root.handlers[:] = arguments, handlers
         root.setLevel(level)
