@@ -16,6 +16,7 @@ from air.run import train
 from air.tracking.wandb_tracker import CONFUSION_FIELDS
 from air.tracking.workspace import COLUMNS, RANKED_BY, build_workspace, panels, save
 from tests.conftest import REPOSITORY
+from tests.in_process import run_script
 from tests.wandb_reader import offline_runs, read_offline_run
 
 KEY = "0123456789" * 4
@@ -122,7 +123,7 @@ def test_the_layout_is_printed_without_an_account(tmp_path):
     ],
 )
 def test_bad_input_is_one_line(overrides, message):
-    result = dashboard(*overrides)
+    result = run_script("dashboard", *overrides)
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: {message}"), result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -25,6 +25,7 @@ from air.geometry import image_to_window
 from air.run_folder import read_config, write_config
 from air.trained import open_run
 from tests.demo_server import command, served
+from tests.in_process import run_script
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +258,7 @@ def test_bad_input_is_one_line(smoke_run, tmp_path, overrides, message):
     write_config(tmp_path, read_config(smoke_run), [])
     with socket.create_server(("127.0.0.1", 0)) as other:
         known = {"run": smoke_run, "empty": tmp_path, "taken": other.getsockname()[1]}
-        result = command(*(override.format(**known) for override in overrides))
+        result = run_script("demo", *(override.format(**known) for override in overrides))
     assert result.returncode == 1
     lines = [line for line in result.stderr.splitlines() if line]
     assert len(lines) == 1, result.stderr

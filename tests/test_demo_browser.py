@@ -221,6 +221,12 @@ def test_the_page_fits_its_window(visit, url):
     )
     assert size[0] <= 1280
     assert size[1] <= 800
+    page.set_viewport_size({"width": 360, "height": 640})  # a phone: one column, and no wider
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for element in ("#scene", "#clear", "#reset", "#step-0"):
+        edges = page.locator(element).bounding_box()
+        assert edges["x"] >= 0
+        assert edges["x"] + edges["width"] <= 360
 
 
 @pytest.mark.slow

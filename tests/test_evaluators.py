@@ -1,6 +1,7 @@
 """Every figure of an evaluation against a case worked out by hand, or a library."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,11 +17,16 @@ from air.evaluation import elbo_parts
 from air.evaluators import Subject
 from air.evaluators.bound import bound, check_num_samples, importance_bound, log_weights
 from air.evaluators.boxes import boxes, matched, tight_boxes
-from air.evaluators.counts import counts, interval
+from air.evaluators.counts import counts
 from air.evaluators.downstream import latent_code, tasks, two_digit_scenes
+from air.evaluators.elbo import elbo
 from air.evaluators.generalisation import scaled
+from air.evaluators.interval import interval
+from air.evaluators.plain_vae import PlainVAE, train_vae
 from air.evaluators.reconstruction import reconstruction
+from air.evaluators.report import table
 from air.evaluators.segmentation import assigned, segmentation
+from air.evaluators.subject import infer_in_batches
 from air.posterior import Posterior
 from air.trained import TrainedRun
 from tests.models import tiny
@@ -135,6 +141,19 @@ def test_importance_weights_average_to_the_evidence():
     assert evidence[0] == pytest.approx(evidence[1], abs=0.02)
 
 
+def test_the_bound_needs_no_more_memory_for_more_samples(monkeypatch):
+    model, together = tiny(num_steps=2), []
+    guide = model.guide
+
+    def watched(images, **arguments):
+        together.append(len(images))
+        return guide(images, **arguments)
+
+    monkeypatch.setattr(model, "guide", watched)
+    assert log_weights(model, torch.rand(6, 6), 1200, lambda t: 0.5).shape == (1200,)
+    assert together == [500, 500, 200]
+
+
 def test_bound_takes_each_image_with_its_own_noise():
     torch.manual_seed(0)
     images, probs = torch.rand(3, 6, 6), torch.ones(3, 3) / 3
@@ -165,7 +184,8 @@ def test_reconstruction_of_a_known_error():
     figures = dict(reconstruction(subject_of(scenes, posterior)))
     assert figures["squared_error"] == pytest.approx(0.005)
     assert figures["psnr"] == pytest.approx(-10 * math.log10(0.005), rel=1e-4)
-    assert 0.9 < figures["ssim"] < 1
+    # Of a uniform image only the means count: (2ab + c) / (a² + b² + c), c = 0.01²; black is black.
+    assert figures["ssim"] == pytest.approx((1 + (1.8 + 1e-4) / (1.81 + 1e-4)) / 2, abs=1e-4)
     same = posterior_of(torch.ones(2, 3) / 3, reconstruction=images)
     assert dict(reconstruction(subject_of(scenes, same)))["ssim"] == pytest.approx(1.0)
 
@@ -200,6 +220,54 @@ def test_boxes_that_are_right_have_full_marks():
     assert box_iou(true[0], true[0]).diagonal().tolist() == [1.0, 1.0]
 
 
+def test_average_precision_of_a_surer_mistake():
+    """The surest window of two is wrong, so precision is 1/2 at all recalls up to 1/2, then 0."""
+    true = torch.tensor([[[0.0, 0.0, 3.0, 3.0]], [[0.0, 0.0, 3.0, 3.0]]])
+    found = torch.tensor([[[0.0, 0.0, 3.0, 3.0]], [[3.0, 3.0, 6.0, 6.0]]])
+    probs = torch.tensor([[0.3, 0.7], [0.1, 0.9]])
+    scenes = Scenes(blank(2), None, None, true)
+    figures = dict(boxes(subject_of(scenes, posterior_of(probs, boxes=found), tiny(num_steps=1))))
+    assert (figures["precision"], figures["recall"], figures["mean_iou"]) == (0.5, 0.5, 0.5)
+    # COCO reads precision off at the 101 recalls 0, 0.01, … 1, of which 51 are up to 1/2.
+    assert figures["average_precision_50"] == pytest.approx(0.5 * 51 / 101, abs=1e-4)
+    assert figures["average_precision"] == pytest.approx(0.5 * 51 / 101, abs=1e-4)  # IoU is 1 or 0
+
+
+def test_figures_are_the_same_for_any_batch_size():
+    """With objects in the images, which a barely trained model might not find."""
+    torch.manual_seed(3)
+    model = tiny(num_steps=2, x_size=20, window_size=6, scale_prior_mean=3.0)
+    images = (torch.rand(11, 20, 20) * 255).byte()
+    corner = torch.rand(11, 2, 2) * 12
+    truth = torch.cat((corner, corner + 6), -1)
+    masks = torch.zeros(11, 20, 20, dtype=torch.long)
+    masks[:, :10, :5], masks[:, 12:, 8:] = 1, 2
+    scenes = Scenes(images, torch.arange(11) % 3, None, truth, masks)
+    probs = torch.eye(3)[torch.arange(11) % 3]
+    figures = []
+    for batch_size in (11, 4, 1):
+        config = evaluate_config(batch_size=batch_size)
+        found = replace(
+            infer_in_batches(model, images, config, "inferring"),
+            count_probs=probs,
+            count=probs.argmax(-1),
+            z_pres=(torch.arange(2) < probs.argmax(-1, keepdim=True)).float(),
+        )
+        subject = subject_of(scenes, found, model, batch_size=batch_size)
+        figures.append(
+            {
+                f"{evaluator.__name__}/{name}": value
+                for evaluator in (counts, elbo, reconstruction, boxes, segmentation)
+                for name, value in evaluator(subject)
+            }
+        )
+    assert figures[0]["boxes/mean_iou"] > 0
+    for others in figures[1:]:
+        assert others.keys() == figures[0].keys()
+        for name, value in others.items():
+            np.testing.assert_allclose(value, figures[0][name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
 def test_segmentation_gives_each_pixel_to_the_brightest_object():
     objects = torch.zeros(1, 3, 2, 2)
     objects[0, 0, 0] = 0.5
@@ -219,6 +287,16 @@ def test_segmentation_of_objects_apart_is_perfect():
     assert dict(segmentation(subject_of(scenes, posterior, model)))["foreground_ari"] == 1.0
 
 
+def test_segmentation_that_misses_an_object_is_no_better_than_chance():
+    model = tiny(x_size=20, window_size=6, scale_prior_mean=3.0)
+    z_where = torch.tensor([[[4.0, 2.0, 2.0], [4.0, -2.0, -2.0]]])
+    posterior = posterior_of(torch.tensor([[0.0, 1.0, 0.0]]), z_where=z_where)  # the first only
+    masks = torch.zeros(1, 20, 20, dtype=torch.long)
+    masks[0, 3:5, 3:7], masks[0, 5:7, 3:7] = 1, 2  # both in the first window
+    scenes = Scenes(torch.zeros(1, 20, 20), None, None, None, masks)
+    assert dict(segmentation(subject_of(scenes, posterior, model)))["foreground_ari"] == 0.0
+
+
 def test_what_is_not_known_is_said():
     scenes, posterior = Scenes(blank(1), None, None, None), posterior_of(torch.ones(1, 3) / 3)
     for evaluator, missing in ((counts, "no counts"), (boxes, "no boxes"), (segmentation, "masks")):
@@ -226,6 +304,61 @@ def test_what_is_not_known_is_said():
             list(evaluator(subject_of(scenes, posterior)))
     with pytest.raises(NotKnownError, match="labels"):
         two_digit_scenes(scenes)
+
+
+def test_the_table_has_intervals_beside_their_figures_and_names_over_matrices():
+    text = table(
+        {
+            "counts/accuracy": 0.5,
+            "counts/accuracy_low": 0.25,
+            "counts/accuracy_high": 0.75,
+            "bound/num_images": 200,
+            "counts/reliability": [[0.9, 1.0]],
+            "counts/confusion": [[3, 1], [0, 2]],
+        }
+    )
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[0] == ["figure", "value", "from", "to", "(95", "%)"]
+    assert lines[2:4] == [
+        ["counts/accuracy", "0.5000", "0.2500", "0.7500"],
+        ["bound/num_images", "200"],
+    ]
+    assert ["confidence", "accuracy"] in lines
+    assert ["true", "\\", "inferred", "0", "1"] in lines
+    assert lines[-2:] == [["0", "3", "1"], ["1", "0", "2"]]
+    assert table({"elbo/elbo": 1.0}).split() == [
+        "figure",
+        "value",
+        *["-" * 9, "-" * 7],
+        "elbo/elbo",
+        "1.0000",
+    ]
+
+
+def test_a_plain_vae_tells_images_apart_without_labels():
+    side = torch.arange(60) % 2
+    images = torch.rand(60, 40) * 0.2
+    images[:, :20] += 0.8 * side.unsqueeze(-1)
+    state = torch.get_rng_state()
+    vae = train_vae(images, 3, 0.3, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.no_grad():
+        codes = vae.encode(images).mean
+        again = train_vae(images, 3, 0.3, seed=0).encode(images).mean
+    assert torch.equal(codes, again)
+    apart = (codes[side == 0].mean(0) - codes[side == 1].mean(0)).norm()
+    assert apart > 3 * codes[side == 0].std(0).norm()
+
+
+def test_the_elbo_of_a_plain_vae_that_ignores_its_code_is_the_likelihood():
+    vae = PlainVAE(4, 2, 0.5)
+    with torch.no_grad():
+        for layer in (vae.encoder[-1], vae.decoder[-2]):
+            layer.weight.zero_()
+            layer.bias.zero_()  # q(code) is the prior, and each pixel 1/2 whatever the code
+    images = torch.rand(3, 4)
+    expected = torch.distributions.Normal(0.5, 0.5).log_prob(images).sum(-1)
+    torch.testing.assert_close(vae.elbo(images), expected)
 
 
 def test_scaling_keeps_what_is_uniform():

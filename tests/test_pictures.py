@@ -197,7 +197,7 @@ def test_training_curves_show_what_was_logged():
     training, held_out = elbo.lines
     assert list(training.get_ydata()) == [10.0 * i for i in range(1, 9)]
     assert list(held_out.get_xdata()) == [8]
-    assert [line.get_label() for line in terms.lines] == ["KL of z_what"]
+    assert [line.get_label() for line in terms.lines] == ["z_what"]
     assert list(accuracy.lines[0].get_ydata()) == [0.5]
     (_, _, empty) = draw_training_curves([{"iteration": 1, "train/elbo": 1.0}]).axes
     assert [text.get_text() for text in empty.texts] == ["the data has no counts"]

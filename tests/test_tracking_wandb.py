@@ -274,7 +274,7 @@ def test_two_runs_in_one_process(tmp_path, capfd, caplog):
         kept, empty = (
             json.loads((files / overlays[i]["windows"]["path"]).read_text()) for i in (0, 1)
         )
-        steps = {"0": "step 0", "1": "step 1", "2": "step 2"}  # of all steps, in each picture
+        steps = {"0": "step 1", "1": "step 2", "2": "step 3"}  # of all steps, in each picture
         assert kept["class_labels"] == empty["class_labels"] == steps
         assert empty["box_data"] == []
         assert [box["class_id"] for box in kept["box_data"]] == [0, 1]

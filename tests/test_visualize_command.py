@@ -9,6 +9,7 @@ import pytest
 
 from air.config.compose import CONF
 from tests.conftest import REPOSITORY
+from tests.in_process import run_script
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_every_picture_is_written_in_both_formats(run, tmp_path):
 
 def test_what_cannot_be_drawn_is_said(run, tmp_path):
     np.savez(tmp_path / "mine.npz", x=np.zeros((10, 50, 50), np.uint8))
-    result = command(
+    result = run_script(
         "visualize",
         f"run={run}",
         "data=npz",
@@ -90,7 +91,7 @@ def test_samples_are_images_that_training_can_read(run, tmp_path):
     ],
 )
 def test_bad_input_is_one_line(run, script, overrides, message):
-    result = command(script, *(override.format(run=run) for override in overrides))
+    result = run_script(script, *(override.format(run=run) for override in overrides))
     assert result.returncode == 1
     lines = [line for line in result.stderr.splitlines() if line]
     assert len(lines) == 1, result.stderr

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from air.config.evaluate import EvaluateConfig
 from air.errors import ConfigError
+from air.evaluators.interval import mean_and_interval
 from air.evaluators.subject import Subject, Value
 from air.images import to_unit
 from air.model import AIR
@@ -27,7 +29,8 @@ def bound(subject: Subject) -> Iterator[tuple[str, Value]]:
     All K share one set of samples: that of a smaller K is the mean over disjoint groups.
 
     Yields:
-        k_K: the bound, per image, in nats; K = 1 is the ELBO.
+        k_K: the bound, per image, in nats; K = 1 is the ELBO. With the ends of its 95 % bootstrap
+            interval over images, `…_low` and `…_high`.
         num_images: on how many images.
 
     Raises:
@@ -36,16 +39,16 @@ def bound(subject: Subject) -> Iterator[tuple[str, Value]]:
     asked = subject.config.bound.num_samples
     check_num_samples(subject.config)
     images = to_unit(subject.scenes.images[: subject.config.bound.num_images], "cpu")
-    totals = dict.fromkeys(sorted(asked), 0.0)
+    bounds: dict[int, list[float]] = {k: [] for k in sorted(asked)}
     for i, image in enumerate(tqdm(images, desc="importance weights", leave=False)):
         with torch.random.fork_rng(devices=[]):
             # Each image has its own noise, so that its figure does not depend on the others.
             torch.manual_seed(subject.config.seed * 1_000_003 + i)
             weights = log_weights(subject.run.model, image, max(asked), subject.run.z_pres_prior_p)
-        for k in totals:
-            totals[k] += importance_bound(weights, k)
-    for k, total in totals.items():
-        yield f"k_{k}", total / len(images)
+        for k, of_images in bounds.items():
+            of_images.append(importance_bound(weights, k))
+    for k, of_images in bounds.items():
+        yield from mean_and_interval(f"k_{k}", np.array(of_images), subject.config.seed)
     yield "num_images", len(images)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -17,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from air.data import Scenes, load_data
 from air.errors import NotKnownError
+from air.evaluators.plain_vae import train_vae
 from air.evaluators.subject import Subject, Value
 from air.images import to_unit
 from air.posterior import Posterior
@@ -32,8 +32,8 @@ def downstream(subject: Subject) -> Iterator[tuple[str, Value]]:
 
     The tasks, on scenes of two labelled digits read from left to right: their sum, and whether the
     second is larger. The same small classifier learns from the latents of the first two steps, from
-    the pixels, and from as many principal components of the pixels as there are latents. It is
-    tested on scenes that it was not trained on.
+    the pixels, and from the code of a plain VAE, as long as the latents, that has seen the training
+    images. It is tested on scenes that it was not trained on.
 
     Yields:
         TASK_from_CODE_with_N: accuracy with N labelled scenes, mean over repeats with others.
@@ -50,9 +50,14 @@ def downstream(subject: Subject) -> Iterator[tuple[str, Value]]:
         )
     codes = {"latents": latent_code(subject.posterior, chosen), "pixels": _pixels(scenes)}
     unlabelled = load_data(subject.config.data or subject.run.config.data).train
-    pca = PCA(codes["latents"].shape[1], random_state=subject.config.seed)
-    pca.fit(_pixels(unlabelled.subset(slice(settings.num_unlabelled))))
-    codes["components"] = pca.transform(codes["pixels"])
+    vae = train_vae(
+        torch.from_numpy(_pixels(unlabelled.subset(slice(settings.num_unlabelled)))),
+        codes["latents"].shape[1],
+        subject.run.model.likelihood_sd,
+        subject.config.seed,
+    )
+    with torch.no_grad():
+        codes["vae"] = vae.encode(torch.from_numpy(codes["pixels"])).mean.numpy()
 
     random = np.random.default_rng(subject.config.seed)
     orders = [random.permutation(len(scenes)) for _ in range(settings.num_repeats)]

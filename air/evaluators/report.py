@@ -6,10 +6,12 @@ import json
 import logging
 import math
 import os
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
 from tabulate import tabulate
@@ -20,9 +22,10 @@ from air.config.evaluate import EvaluateConfig
 from air.errors import ConfigError, NotKnownError
 from air.evaluators import build_evaluator, build_subject
 from air.evaluators.bound import check_num_samples
+from air.evaluators.interval import HIGH, LOW
 from air.evaluators.subject import Value
 from air.run_folder import held
-from air.tracking import check_tracking, open_wandb
+from air.tracking import ConfusionMatrix, check_tracking, open_wandb
 from air.trained import TrainedRun, open_run
 
 log = logging.getLogger(__name__)
@@ -63,7 +66,7 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Value]:
     _write(output, config, run, figures)
     log.info("%d images at iteration %d; written to %s", len(subject.scenes), run.iteration, output)
     if config.track:
-        _track(run, figures)
+        _track(config, run, figures)
     return figures
 
 
@@ -71,21 +74,54 @@ def output_file(config: EvaluateConfig) -> Path:
     """Return where the figures go; other data than the run's own has a file of its own."""
     if config.output is not None:
         return Path(config.output)
-    suffix = ""
-    if config.data is not None:
-        values = json.dumps(config_values(config.data), sort_keys=True)
-        suffix = f"-{config.data.kind}-{sha256(values.encode()).hexdigest()[:8]}"
-    return Path(config.run) / f"{_RESULT_FILE}{suffix}.json"
+    return Path(config.run) / f"{_RESULT_FILE}{_other_data(config)}.json"
+
+
+def _other_data(config: EvaluateConfig) -> str:
+    """Return what tells figures of other data from those of the run's own."""
+    if config.data is None:
+        return ""
+    values = json.dumps(config_values(config.data), sort_keys=True)
+    return f"-{config.data.kind}-{sha256(values.encode()).hexdigest()[:8]}"
 
 
 def table(figures: dict[str, Value]) -> str:
-    """Return numbers as one table, and each matrix as one of its own."""
-    numbers = [(name, value) for name, value in figures.items() if not isinstance(value, list)]
-    texts = [tabulate(numbers, headers=("figure", "value"), floatfmt=".4f")] if numbers else []
+    """Return numbers as one table, with their intervals, and each matrix as one of its own."""
+    rows: list[list[str]] = []
+    texts: list[str] = []
     for name, value in figures.items():
         if isinstance(value, list):
-            texts.append(f"{name}\n{tabulate(value, floatfmt='.3f')}")
+            texts.append(f"{name}\n{_matrix(name, value)}")
+        elif not _ends_an_interval(name, figures):
+            ends = (figures.get(name + LOW), figures.get(name + HIGH))
+            rows.append([name, *("" if each is None else _text(each) for each in (value, *ends))])
+    if rows:
+        columns = 4 if any(row[2] for row in rows) else 2  # no empty ones
+        texts.insert(
+            0,
+            tabulate(
+                [row[:columns] for row in rows],
+                ("figure", "value", "from", "to (95 %)")[:columns],
+                disable_numparse=True,
+                colalign=("left", "right", "right", "right")[:columns],
+            ),
+        )
     return "\n\n".join(texts)
+
+
+def _ends_an_interval(name: str, figures: dict[str, Value]) -> bool:
+    return any(name.endswith(end) and name.removesuffix(end) in figures for end in (LOW, HIGH))
+
+
+def _text(value: Value) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _matrix(name: str, rows: Sequence[Sequence[float]]) -> str:
+    if name == "counts/confusion":
+        columns = ["true \\ inferred", *map(str, range(len(rows[0])))]
+        return tabulate([[n, *row] for n, row in enumerate(rows)], columns)
+    return tabulate(rows, ("confidence", "accuracy"), floatfmt=".3f")
 
 
 def _write(
@@ -129,13 +165,16 @@ def _tracking(run: TrainedRun) -> WandbConfig:
     )
 
 
-def _track(run: TrainedRun, figures: dict[str, Value]) -> None:
-    """Put the numbers into the summary of the run on W&B."""
+def _track(config: EvaluateConfig, run: TrainedRun, figures: dict[str, Value]) -> None:
+    """Put the numbers into the summary of the run on W&B, and the confusion matrix beside them."""
     with held(run.folder):  # a run in training is writing to W&B itself
         tracker = open_wandb(_tracking(run), run.folder, config_values(run.config))
         if tracker is None:
             log.warning("track: W&B is disabled, so nothing was tracked")
             return
-        numbers = {f"test/{k}": v for k, v in figures.items() if not isinstance(v, list)}
-        tracker.summarize(numbers)
+        named = {f"test{_other_data(config)}/{name}": value for name, value in figures.items()}
+        for name, value in named.items():
+            if name.endswith("/confusion"):
+                tracker.log(run.iteration, {name: ConfusionMatrix(np.array(value))})
+        tracker.summarize({k: v for k, v in named.items() if not isinstance(v, list)})
         tracker.finish(0)

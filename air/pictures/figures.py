@@ -59,8 +59,8 @@ def draw_training_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
     for name, colour in zip(
         ("kl_pres", "kl_where", "kl_what"), ("#CC79A7", "#009E73", "#0072B2"), strict=True
     ):
-        _curve(terms_axis, metrics, f"train/{name}", name.replace("kl_", "KL of z_"), colour)
-    terms_axis.set(ylabel="nats an image")
+        _curve(terms_axis, metrics, f"train/{name}", name.replace("kl_", "z_"), colour)
+    terms_axis.set(ylabel="KL, nats an image")
     _curve(accuracy_axis, metrics, "val/count_accuracy", "held out", _ORANGE, marker="o")
     accuracy_axis.set(ylabel="count accuracy")
     accuracy_axis.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -70,11 +70,20 @@ def draw_training_curves(metrics: Sequence[Mapping[str, Any]]) -> Figure:
         accuracy_axis.text(
             0.5, 0.5, "the data has no counts", ha="center", transform=accuracy_axis.transAxes
         )
+    last = max((line["iteration"] for line in metrics), default=0)
     for axis in (elbo_axis, terms_axis, accuracy_axis):
-        axis.set(xlabel="iteration")
+        axis.set(xlabel="iteration", xlim=(0, 1.03 * max(last, 1)))
         axis.grid(alpha=0.3)
-        if axis.lines:
-            axis.legend(fontsize=FONT_SIZE)
+        if axis.lines:  # above the panel, where no curve is
+            axis.legend(
+                fontsize=FONT_SIZE,
+                loc="lower center",
+                bbox_to_anchor=(0.5, 1.0),
+                ncols=len(axis.lines),
+                frameon=False,
+                columnspacing=1.0,
+                handlelength=1.2,
+            )
     return figure
 
 

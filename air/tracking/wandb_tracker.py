@@ -217,8 +217,9 @@ class WandbTracker:
                 }
                 for b in picture.boxes
             ],
-            # All steps, so that each can be switched off in every picture.
-            "class_labels": {step: f"step {step}" for step in range(picture.num_steps)},
+            # All steps, so that each can be switched off in every picture; the first is step 1, as
+            # in all other pictures.
+            "class_labels": {step: f"step {step + 1}" for step in range(picture.num_steps)},
         }
         boxes = {"windows": windows} if picture.num_steps else None
         return self._wandb.Image(picture.image, caption=picture.caption, boxes=boxes)
