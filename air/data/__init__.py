@@ -9,9 +9,9 @@ from air.config import DataConfig, MultiMNISTConfig, MultiMNISTFullConfig, NpzCo
 from air.data.cache import cached_data
 from air.data.digits import bundled_digits, full_mnist
 from air.data.npz import load_npz
-from air.data.scenes import Data, Scenes
+from air.data.scenes import Data, Scenes, TrainingScenes
 
-__all__ = ["Data", "Scenes", "load_data"]
+__all__ = ["Data", "Scenes", "TrainingScenes", "load_data"]
 
 
 @functools.lru_cache(maxsize=1)
