@@ -1,7 +1,10 @@
 """Images on disk: the same batches and the same training as in memory, in bounded memory."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from air.data import load_data
 from air.data.shards import load_shards
 from air.errors import DataError
 from air.run import train
+from tests.conftest import REPOSITORY
 from tests.test_config import composed
 
 RANDOM = np.random.default_rng(0)
@@ -276,3 +280,77 @@ def test_a_bad_folder_leaves_no_run(same_scenes, tmp_path):
     with pytest.raises(DataError, match="must hold every number"):
         train(parse_config(composed(*same_scenes["shards"])), tmp_path / "run", [])
     assert not (tmp_path / "run").exists()
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+# Sees every image once, then trains for a few steps; watches the process's resident memory.
+WATCHED = """
+import json, sys
+from pathlib import Path
+import psutil, torch
+from air.batches import BatchOrder
+from air.config import ShardsConfig
+from air.data import load_data
+
+torch.set_num_threads(1)
+memory = psutil.Process().memory_info
+path, num_iterations = sys.argv[1], int(sys.argv[2])
+train = load_data(ShardsConfig(kind="shards", path=path, test_path=None)).train
+resident = [memory().rss]
+order = BatchOrder(len(train), 500, seed=0)
+batch = train.batches(order.indices, torch.device("cpu"))
+for iteration in range(order.batches_per_epoch):
+    batch(iteration)
+    resident.append(memory().rss)
+if num_iterations:
+    from air.config.compose import compose_config
+    from air.run import train
+    from air.trainer import Trainer
+
+    step = Trainer.step
+    def watched(self):
+        step(self)
+        resident.append(memory().rss)
+    Trainer.step = watched
+    data = ["data=shards", f"data.path={path}"]
+    config = compose_config([*data, "tracking=none", f"train.num_iterations={num_iterations}"])
+    train(config, Path(path) / "run", [])
+    resident.append(memory().rss)
+print(json.dumps([resident[0], max(resident)]))
+"""
+
+
+def resident_memory(folder, num_iterations):
+    """Return the memory of a process before it sees images, and at most; in MiB."""
+    result = subprocess.run(
+        [sys.executable, "-c", WATCHED, str(folder), str(num_iterations)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert result.returncode == 0, result.stderr
+    return [num_bytes / 2**20 for num_bytes in json.loads(result.stdout.splitlines()[-1])]
+
+
+def noise(num_images):
+    return RANDOM.integers(0, 256, (num_images, 50, 50), dtype=np.uint8)
+
+
+def test_an_epoch_leaves_the_images_on_disk(tmp_path):
+    x = noise(80_000)  # 200 MB
+    write(tmp_path, x, {"count": np.zeros(len(x), int)}, cuts=(40_000,), test=x[:2])
+    before, peak = resident_memory(tmp_path, num_iterations=0)
+    assert peak - before < 50
+
+
+@pytest.mark.slow
+def test_a_million_images_in_less_than_a_gibibyte(tmp_path):
+    x = noise(50_000)
+    write(tmp_path, x, {"count": np.zeros(len(x), int)}, cuts=(), test=x[:1000])
+    for number in range(1, 20):  # of the same content, which costs as much to read as any other
+        for name in ("npy", "count.npy"):
+            shutil.copy(tmp_path / f"train-00.{name}", tmp_path / f"train-{number:02}.{name}")
+    _, peak = resident_memory(tmp_path, num_iterations=30)
+    assert peak < 1024

@@ -35,7 +35,7 @@ def importers(package):
 
 
 def test_only_scripts_and_the_config_modules_know_hydra():
-    names = ("train", "evaluate", "visualize", "sample", "demo", "dashboard")
+    names = ("train", "evaluate", "visualize", "sample", "demo", "dashboard", "make_scenes")
     scripts = {f"scripts.{name}" for name in names}
     known = scripts | {"air.config.command", "air.config.compose"}
     assert importers("hydra") == importers("omegaconf") == known
