@@ -141,7 +141,7 @@ def test_what_cannot_be_made_is_refused_before_there_is_a_folder(tmp_path, monke
         ("new", ["num_train=9000000000000"], DataError, r"^out: .*new: needs [\d.]+ GB of disk"),
         ("new", ["data.min_objects=5"], ConfigError, r"^data\.min_objects: must be at most"),
         ("new", ["data.max_objects=90"], DataError, r"^data\.max_objects=90 is too many"),
-        ("new", ["data=npz", "data.path=x"], ConfigError, r"data\.kind: must be 'multi_mnist'"),
+        ("new", ["data.kind=npz"], ConfigError, r"data\.kind: must be 'multi_mnist'"),
         ("new", ["num_test=0"], ConfigError, r"^num_test: must be greater than or equal to 1"),
         ("new", ["scenes_per_file=x"], ConfigError, r"^scenes_per_file: must be a valid integer"),
     ):

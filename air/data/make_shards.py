@@ -115,7 +115,8 @@ def _check_folder(folder: Path, settings: dict[str, Any]) -> None:
 
 def _check_space(folder: Path, config: MakeScenesConfig) -> None:
     truth = 8 + config.data.max_objects * (8 + 4 * 4)  # bytes: count; label and box of each object
-    num_scenes = sum(map(len, _missing(folder, config).values()))
+    num_drawn = len(list(folder.glob("train-*[0-9].npy"))) * config.scenes_per_file
+    num_scenes = max(config.num_train - num_drawn, 0)
     needed = num_scenes * (config.data.canvas_size**2 + truth)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
