@@ -57,10 +57,11 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     check_tracking(config.tracking)
     data = load_data(config.data)
     check_sizes(config, data.train.x_size, len(data.train))
-    if data.train.count is not None and data.train.count.max() > config.model.num_steps:
+    max_count = data.train.max_count
+    if max_count is not None and max_count > config.model.num_steps:
         log.warning(
             "images have up to %d objects, and the model looks for %d: raise model.num_steps",
-            data.train.count.max(),
+            max_count,
             config.model.num_steps,
         )
     checkpoint_file = latest_checkpoint(run_dir) if resume else None

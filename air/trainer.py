@@ -76,7 +76,7 @@ class Trainer:
         self.scheduler = build_scheduler(config.optim, self.optimizer, config.train.num_iterations)
         self.order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
         self.gradients = build_gradients(objective, model, self.device, config.train.recorded)
-        self._images = data.train.images.to(self.device)  # as they are stored: mostly uint8
+        self._batch = data.train.batches(self.order.indices, self.device)
         self._parameters = list(model.parameters())
         self._totals = _Totals()
         self._saved_at: int | None = None
@@ -192,8 +192,7 @@ class Trainer:
         Raises:
             NonFiniteLossError: a term of the loss is not finite.
         """
-        indices = self.order.indices(self.iteration).to(self.device)
-        batch = to_unit(self._images[indices], self.device)  # (batch_size, x_size, x_size)
+        batch = to_unit(self._batch(self.iteration), self.device)  # (batch_size, x_size, x_size)
         prior = self.presence_schedule(self.iteration)
         trial_probabilities = torch.tensor(
             [prior(t) for t in range(self.model.num_steps)], dtype=torch.float64

@@ -30,7 +30,8 @@ def options():
 
 @pytest.mark.parametrize("option", list(options()))
 def test_every_option_composes_and_builds(option):
-    config = parse_config(composed(option, *(["data.path=x.npz"] if option == "data=npz" else [])))
+    path = ["data.path=x"] if option in ("data=npz", "data=shards") else []
+    config = parse_config(composed(option, *path))
     model = build_model(config, x_size=50)
     build_objective(config.inference, config.sleep)
     prior = build_presence_schedule(config.prior, config.model.num_steps)(0)

@@ -35,7 +35,10 @@ def importers(package):
 
 
 def test_only_scripts_and_the_config_modules_know_hydra():
-    names = ("train", "evaluate", "visualize", "sample", "demo", "dashboard", "compare")
+    names = (
+        *("train", "evaluate", "visualize", "sample", "demo", "dashboard"),
+        *("compare", "make_scenes"),
+    )
     scripts = {f"scripts.{name}" for name in names}
     known = scripts | {"air.config.command", "air.config.compose"}
     assert importers("omegaconf") == known

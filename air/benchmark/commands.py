@@ -15,7 +15,7 @@ import pyro
 
 from air.benchmark.timing import interleaved
 from air.benchmark.workloads import build_trainer, random_data
-from air.config import Config, NpzConfig
+from air.config import Config, SceneConfig
 from air.errors import AIRError
 
 TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
@@ -97,7 +97,7 @@ def _start(overrides: Sequence[str]) -> float:
 
 def measure_inference(config: Config, rounds: int, num_images: int = 10_000) -> InferenceRow:
     """Time `AIR.infer`; new weights take as long as trained ones."""
-    assert not isinstance(config.data, NpzConfig)
+    assert isinstance(config.data, SceneConfig)
     with pyro.validation_enabled(False):
         data = random_data(config.data.canvas_size, num_images)
         model = build_trainer(config, data).model

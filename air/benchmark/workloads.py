@@ -12,7 +12,7 @@ import pyro
 import torch
 from pyro.optim.pytorch_optimizers import Adam  # type: ignore[attr-defined]
 
-from air.config import Config, NeuralBaselineConfig, NpzConfig
+from air.config import Config, NeuralBaselineConfig, SceneConfig
 from air.data import Data, Scenes
 from air.errors import DataError
 from air.inference import build_objective
@@ -50,7 +50,7 @@ def build_trainer(config: Config, data: Data) -> Trainer:
 
 def our_step(config: Config) -> Step:
     """Return the whole step of a trainer on noise: batch, gradient, optimiser, schedule."""
-    assert not isinstance(config.data, NpzConfig)  # its size would have to be read
+    assert isinstance(config.data, SceneConfig)  # the size of others would have to be read
     trainer = build_trainer(
         config, random_data(config.data.canvas_size, 2 * config.train.batch_size)
     )
@@ -89,7 +89,7 @@ def reference_step(checkout: Path, config: Config) -> Step:
     )
     rates = {True: config.optim.baseline_lr, False: config.optim.lr}
     optimizer = Adam(lambda name: {"lr": rates["bl_" in name]})
-    images = random_data(x_size, 2 * config.train.batch_size).train.images.float() / 255
+    images = random_data(x_size, 2 * config.train.batch_size).test.images.float() / 255
     prior = build_presence_schedule(config.prior, network.num_steps)(0)
     svi = pyro.infer.SVI(air.model, air.guide, optimizer, pyro.infer.TraceGraph_ELBO())
 

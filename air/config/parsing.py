@@ -102,26 +102,35 @@ def check_sizes(config: Config, x_size: int, num_train: int) -> None:
         )
 
 
+def check_scenes(data: SceneConfig) -> None:
+    """Check what a scene's fields must be to one another.
+
+    Raises:
+        ConfigError: the fields ask for no scene, or for digits larger than the canvas.
+    """
+    if data.min_objects > data.max_objects:
+        raise ConfigError(
+            f"data.min_objects: must be at most data.max_objects={data.max_objects}, "
+            f"got {data.min_objects}"
+        )
+    if set(range(data.min_objects, data.max_objects + 1)) <= set(data.held_out_counts):
+        raise ConfigError(
+            f"data.held_out_counts: must leave a count from data.min_objects="
+            f"{data.min_objects} to data.max_objects={data.max_objects}, "
+            f"got {list(data.held_out_counts)}"
+        )
+    smallest_canvas = math.ceil(DIGIT_SIZE / data.digit_scale_mean)
+    if data.canvas_size < smallest_canvas:
+        raise ConfigError(
+            f"data.canvas_size: must be at least {smallest_canvas} pixels, the width of a "
+            f"digit at data.digit_scale_mean={data.digit_scale_mean}, got {data.canvas_size}"
+        )
+
+
 def _check_across_fields(config: Config) -> None:
     data = config.data
     if isinstance(data, SceneConfig):
-        if data.min_objects > data.max_objects:
-            raise ConfigError(
-                f"data.min_objects: must be at most data.max_objects={data.max_objects}, "
-                f"got {data.min_objects}"
-            )
-        if set(range(data.min_objects, data.max_objects + 1)) <= set(data.held_out_counts):
-            raise ConfigError(
-                f"data.held_out_counts: must leave a count from data.min_objects="
-                f"{data.min_objects} to data.max_objects={data.max_objects}, "
-                f"got {list(data.held_out_counts)}"
-            )
-        smallest_canvas = math.ceil(DIGIT_SIZE / data.digit_scale_mean)
-        if data.canvas_size < smallest_canvas:
-            raise ConfigError(
-                f"data.canvas_size: must be at least {smallest_canvas} pixels, the width of a "
-                f"digit at data.digit_scale_mean={data.digit_scale_mean}, got {data.canvas_size}"
-            )
+        check_scenes(data)
         check_sizes(config, data.canvas_size, data.num_train)
     num_convolutions = len(config.model.embed_channels or ())
     for name in ("embed_kernels", "embed_strides"):

@@ -71,7 +71,16 @@ class NpzConfig:
     seed: Seed  # chooses the held-out images
 
 
-DataConfig = MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig
+@strict
+class ShardsConfig:
+    """Images that need not fit in memory: a folder of .npy files to train on, one file held out."""
+
+    kind: Literal["shards"]
+    path: str
+    test_path: str | None  # null: test.npz in the folder
+
+
+DataConfig = MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig | ShardsConfig
 
 
 # --- model --------------------------------------------------------------------------------------

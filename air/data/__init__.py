@@ -5,13 +5,20 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from air.config import DataConfig, MultiMNISTConfig, MultiMNISTFullConfig, NpzConfig
+from air.config import (
+    DataConfig,
+    MultiMNISTConfig,
+    MultiMNISTFullConfig,
+    NpzConfig,
+    ShardsConfig,
+)
 from air.data.cache import cached_data
 from air.data.digits import bundled_digits, full_mnist
 from air.data.npz import load_npz
-from air.data.scenes import Data, Scenes
+from air.data.scenes import Data, Scenes, TrainingScenes
+from air.data.shards import load_shards
 
-__all__ = ["Data", "Scenes", "load_data"]
+__all__ = ["Data", "Scenes", "TrainingScenes", "load_data"]
 
 
 @functools.lru_cache(maxsize=1)
@@ -24,7 +31,7 @@ def load_data(config: DataConfig) -> Data:
         config: which data set.
 
     Returns:
-        Training and test scenes, on the CPU.
+        Training scenes, on the CPU or on disk, and test scenes on the CPU.
 
     Raises:
         DataError: it cannot be read, downloaded, drawn or kept on disk.
@@ -36,3 +43,5 @@ def load_data(config: DataConfig) -> Data:
             return cached_data(*full_mnist(Path(config.root).expanduser()), config)
         case NpzConfig():
             return load_npz(config)
+        case ShardsConfig():
+            return load_shards(config)

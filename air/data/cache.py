@@ -80,6 +80,7 @@ def _draw_and_save(
     begin = time.perf_counter()
     data = draw_data(train_digits, test_digits, config)
     seconds = time.perf_counter() - begin
+    assert isinstance(data.train, Scenes)  # what is drawn is in memory
     arrays = {"key": np.array(key)} | _arrays("train", data.train) | _arrays("test", data.test)
     # One fixed name, which the lock protects: what a killed process left is overwritten.
     partial = path.with_suffix(".partial")

@@ -21,6 +21,13 @@ import torch
 from numpy.typing import NDArray
 
 from air.config import NpzConfig
+from air.data.checks import (
+    checked_boxes,
+    checked_count,
+    checked_images,
+    checked_labels,
+    checked_masks,
+)
 from air.data.scenes import Data, Scenes
 from air.errors import DataError
 
@@ -37,10 +44,10 @@ def load_npz(config: NpzConfig) -> Data:
     Raises:
         DataError: one line that names the file and the key, what is allowed, and what it got.
     """
-    scenes = _read_scenes(config.path, "data.path")
+    scenes = read_scenes(config.path, "data.path")
     if config.test_path is None:
         return _hold_out(scenes, config)
-    test = _read_scenes(config.test_path, "data.test_path")
+    test = read_scenes(config.test_path, "data.test_path")
     if test.x_size != scenes.x_size:
         raise DataError(
             f"data.test_path: {config.test_path}: x: must have images of {scenes.x_size} x "
@@ -62,20 +69,29 @@ def _hold_out(scenes: Scenes, config: NpzConfig) -> Data:
     return Data(train=scenes.subset(train), test=scenes.subset(test))
 
 
-def _read_scenes(path: str, field: str) -> Scenes:
+def read_scenes(path: str, field: str) -> Scenes:
+    """Read the images of one file, with what it tells of the truth.
+
+    Args:
+        path: of the .npz file.
+        field: of the configuration that named it, for errors.
+
+    Raises:
+        DataError: as `load_npz`.
+    """
     where = f"{field}: {path}"
     arrays = _read_arrays(Path(path).expanduser(), where)
-    images = _checked_images(arrays["x"], f"{where}: x")
+    images = checked_images(arrays["x"], f"{where}: x")
     count, boxes, labels, masks = (arrays.get(key) for key in ("count", "boxes", "labels", "masks"))
     if count is not None:
-        count = _checked_count(count, len(images), f"{where}: count")
+        count = checked_count(count, len(images), f"{where}: count")
     if boxes is not None:
-        boxes = _checked_boxes(boxes, len(images), f"{where}: boxes")
+        boxes = checked_boxes(boxes, len(images), f"{where}: boxes")
     if labels is not None:
         max_objects = "M" if boxes is None else boxes.shape[1]
-        labels = _checked_labels(labels, len(images), max_objects, f"{where}: labels")
+        labels = checked_labels(labels, len(images), max_objects, f"{where}: labels")
     if masks is not None:
-        masks = _checked_masks(masks, images.shape, f"{where}: masks")
+        masks = checked_masks(masks, images.shape, f"{where}: masks")
     return Scenes(
         images=torch.from_numpy(images),
         count=None if count is None else torch.from_numpy(count),
@@ -113,79 +129,3 @@ def _read_array(file: Mapping[str, NDArray[Any]], key: str, where: str) -> NDArr
 
 def _reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _checked_images(x: NDArray[Any], where: str) -> NDArray[Any]:
-    if x.ndim != 3 or x.shape[1] != x.shape[2]:
-        raise DataError(f"{where}: must be square images of shape (N, S, S), got {x.shape}")
-    if x.size == 0:
-        raise DataError(f"{where}: must hold at least one image, got {x.shape}")
-    if x.dtype == np.uint8:
-        return x
-    if not np.issubdtype(x.dtype, np.floating):
-        raise DataError(f"{where}: must be uint8, or floats in [0, 1], got {x.dtype}")
-    if np.isnan(x).any():
-        raise DataError(f"{where}: floats must lie in [0, 1], got nan")
-    low, high = x.min(), x.max()
-    if low < 0 or high > 1:
-        raise DataError(
-            f"{where}: floats must lie in [0, 1], got from {low:g} to {high:g}; "
-            f"bytes from 0 to 255 must be uint8"
-        )
-    return x.astype(np.float32)
-
-
-def _checked_count(count: NDArray[Any], num_images: int, where: str) -> NDArray[np.int64]:
-    _check_shape(count, (num_images,), where)
-    _check_integers(count, where)
-    if count.min() < 0:
-        raise DataError(f"{where}: must be at least 0, got {count.min()}")
-    return count.astype(np.int64)
-
-
-def _checked_boxes(boxes: NDArray[Any], num_images: int, where: str) -> NDArray[np.float32]:
-    _check_shape(boxes, (num_images, "M", 4), where)
-    if not np.issubdtype(boxes.dtype, np.floating) and not np.issubdtype(boxes.dtype, np.integer):
-        raise DataError(f"{where}: must be numbers, got {boxes.dtype}")
-    rows = boxes.astype(np.float32).reshape(-1, 4)
-    rows = rows[~np.isnan(rows).all(axis=1)]
-    wrong = ~(np.isfinite(rows).all(axis=1) & (rows[:, :2] < rows[:, 2:]).all(axis=1))
-    if wrong.any():
-        raise DataError(
-            f"{where}: each must be x0, y0, x1, y1 with x0 < x1 and y0 < y1, or four nan where "
-            f"there is no object, got {rows[wrong][0].tolist()}"
-        )
-    return boxes.astype(np.float32)
-
-
-def _checked_labels(
-    labels: NDArray[Any], num_images: int, max_objects: int | str, where: str
-) -> NDArray[np.int64]:
-    _check_shape(labels, (num_images, max_objects), where)
-    _check_integers(labels, where)
-    if labels.size and labels.min() < -1:
-        raise DataError(f"{where}: must be at least 0, or -1 for no object, got {labels.min()}")
-    return labels.astype(np.int64)
-
-
-def _checked_masks(masks: NDArray[Any], shape: tuple[int, ...], where: str) -> NDArray[np.uint8]:
-    _check_shape(masks, shape, where)
-    _check_integers(masks, where)
-    if masks.min() < 0 or masks.max() > 255:
-        raise DataError(f"{where}: must be from 0 to 255, got {masks.min()} to {masks.max()}")
-    return masks.astype(np.uint8)
-
-
-def _check_shape(array: NDArray[Any], allowed: tuple[int | str, ...], where: str) -> None:
-    """Compare shapes; a letter stands for any size."""
-    fits = len(array.shape) == len(allowed) and all(
-        isinstance(want, str) or got == want for got, want in zip(array.shape, allowed, strict=True)
-    )
-    if not fits:
-        shape = ", ".join(map(str, allowed)) + ("," if len(allowed) == 1 else "")
-        raise DataError(f"{where}: must have the shape ({shape}), got {array.shape}")
-
-
-def _check_integers(array: NDArray[Any], where: str) -> None:
-    if not np.issubdtype(array.dtype, np.integer):
-        raise DataError(f"{where}: must be integers, got {array.dtype}")

@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+BatchIndices = Callable[[int], Tensor]  # iteration -> which images it sees, (batch_size,) int64
+Batches = Callable[[int], Tensor]  # iteration -> those images, (batch_size, x_size, x_size)
+
+
+class TrainingScenes(Protocol):
+    """What training needs of its scenes, in memory or not."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def x_size(self) -> int:
+        """Width and height of an image, in pixels."""
+        ...
+
+    @property
+    def max_count(self) -> int | None:
+        """The largest number of objects in a scene; None if the counts are not known."""
+        ...
+
+    def subset(self, indices: slice | Tensor) -> Scenes:
+        """Return some of the scenes, in memory: a slice, or int64 indices (M,)."""
+        ...
+
+    def batches(self, indices: BatchIndices, device: torch.device) -> Batches:
+        """Return what gives the images of an iteration, as they are stored.
+
+        Args:
+            indices: iteration -> which images it sees; a function of the iteration alone.
+            device: where the model is; images may come on the CPU all the same.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +70,21 @@ class Scenes:
     def x_size(self) -> int:
         """Width and height of an image, in pixels."""
         return self.images.shape[-1]
+
+    @property
+    def max_count(self) -> int | None:
+        """The largest number of objects in a scene; None if the counts are not known."""
+        return None if self.count is None else int(self.count.max())
+
+    def batches(self, indices: BatchIndices, device: torch.device) -> Batches:
+        """Return what gives the images of an iteration; all of them stay on the device.
+
+        Args:
+            indices: iteration -> which images it sees.
+            device: where the model is.
+        """
+        images = self.images.to(device)  # as they are stored: mostly uint8
+        return lambda iteration: images[indices(iteration).to(device)]
 
     def varied(self, num: int) -> Scenes:
         """Return the first few scenes of every count in turn, or the first ones without counts.
@@ -76,5 +125,5 @@ class Scenes:
 class Data:
     """Scenes to train on, and scenes that training never sees."""
 
-    train: Scenes
+    train: TrainingScenes
     test: Scenes

@@ -1,0 +1,97 @@
+"""What a user's arrays must be; everything else is one line that says where, and what it got."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from air.errors import DataError
+
+
+def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
+    """Check what a file's header tells of images."""
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise DataError(f"{where}: must be square images of shape (N, S, S), got {shape}")
+    if 0 in shape:
+        raise DataError(f"{where}: must hold at least one image, got {shape}")
+    if dtype != np.uint8 and not np.issubdtype(dtype, np.floating):
+        raise DataError(f"{where}: must be uint8, or floats in [0, 1], got {dtype}")
+
+
+def checked_images(x: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return images (N, S, S) as uint8, or as float32 in [0, 1]."""
+    check_image_form(x.shape, x.dtype, where)
+    if x.dtype == np.uint8:
+        return x
+    if np.isnan(x).any():
+        raise DataError(f"{where}: floats must lie in [0, 1], got nan")
+    low, high = x.min(), x.max()
+    if low < 0 or high > 1:
+        raise DataError(
+            f"{where}: floats must lie in [0, 1], got from {low:g} to {high:g}; "
+            f"bytes from 0 to 255 must be uint8"
+        )
+    return x.astype(np.float32)
+
+
+def checked_count(count: NDArray[Any], num_images: int, where: str) -> NDArray[np.int64]:
+    """Return the number of objects in each image, (num_images,), as int64."""
+    check_shape(count.shape, (num_images,), where)
+    check_integers(count, where)
+    if count.min() < 0:
+        raise DataError(f"{where}: must be at least 0, got {count.min()}")
+    return count.astype(np.int64)
+
+
+def checked_boxes(boxes: NDArray[Any], num_images: int, where: str) -> NDArray[np.float32]:
+    """Return boxes (num_images, M, 4) as float32."""
+    check_shape(boxes.shape, (num_images, "M", 4), where)
+    if not np.issubdtype(boxes.dtype, np.floating) and not np.issubdtype(boxes.dtype, np.integer):
+        raise DataError(f"{where}: must be numbers, got {boxes.dtype}")
+    rows = boxes.astype(np.float32).reshape(-1, 4)
+    rows = rows[~np.isnan(rows).all(axis=1)]
+    wrong = ~(np.isfinite(rows).all(axis=1) & (rows[:, :2] < rows[:, 2:]).all(axis=1))
+    if wrong.any():
+        raise DataError(
+            f"{where}: each must be x0, y0, x1, y1 with x0 < x1 and y0 < y1, or four nan where "
+            f"there is no object, got {rows[wrong][0].tolist()}"
+        )
+    return boxes.astype(np.float32)
+
+
+def checked_labels(
+    labels: NDArray[Any], num_images: int, max_objects: int | str, where: str
+) -> NDArray[np.int64]:
+    """Return labels (num_images, max_objects) as int64."""
+    check_shape(labels.shape, (num_images, max_objects), where)
+    check_integers(labels, where)
+    if labels.size and labels.min() < -1:
+        raise DataError(f"{where}: must be at least 0, or -1 for no object, got {labels.min()}")
+    return labels.astype(np.int64)
+
+
+def checked_masks(masks: NDArray[Any], shape: tuple[int, ...], where: str) -> NDArray[np.uint8]:
+    """Return masks of the images' shape as uint8."""
+    check_shape(masks.shape, shape, where)
+    check_integers(masks, where)
+    if masks.min() < 0 or masks.max() > 255:
+        raise DataError(f"{where}: must be from 0 to 255, got {masks.min()} to {masks.max()}")
+    return masks.astype(np.uint8)
+
+
+def check_shape(shape: tuple[int, ...], allowed: tuple[int | str, ...], where: str) -> None:
+    """Compare shapes; a letter stands for any size."""
+    fits = len(shape) == len(allowed) and all(
+        isinstance(want, str) or got == want for got, want in zip(shape, allowed, strict=True)
+    )
+    if not fits:
+        text = ", ".join(map(str, allowed)) + ("," if len(allowed) == 1 else "")
+        raise DataError(f"{where}: must have the shape ({text}), got {shape}")
+
+
+def check_integers(array: NDArray[Any], where: str) -> None:
+    """Refuse what is not an array of integers."""
+    if not np.issubdtype(array.dtype, np.integer):
+        raise DataError(f"{where}: must be integers, got {array.dtype}")

@@ -1,0 +1,197 @@
+"""A folder of scenes for `air.data.shards`, drawn a block at a time.
+
+Each block of training scenes has a random stream of its own, a function of the seed and the block's
+number alone. So a scene depends neither on how many there are nor on how they are spread over
+files, and an interrupted folder can be finished. Held-out scenes are those of `data=multi_mnist`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from air.config import MultiMNISTConfig, SceneConfig, check_scenes, config_values
+from air.config.make_scenes import MakeScenesConfig
+from air.data.digits import Digits, bundled_digits, full_mnist
+from air.data.multi_mnist import draw_scenes
+from air.data.scenes import Scenes
+from air.data.shards import MANIFEST, TEST_FILE
+from air.errors import DataError
+from air.run_folder import held
+
+BLOCK = 1000  # scenes
+FORMAT_VERSION = 1  # raise it when the same settings would give other scenes
+
+log = logging.getLogger(__name__)
+
+
+def make_shards(config: MakeScenesConfig) -> None:
+    """Draw the scenes of a folder, or those that are missing of it.
+
+    Args:
+        config: how many scenes, how they are drawn, and the folder.
+
+    Raises:
+        ConfigError: no scene can be as asked for.
+        DataError: the folder holds something else, the disk is too small, or the digits hardly ever
+            fit the canvas.
+        RunFolderError: another process is filling the folder.
+    """
+    check_scenes(config.data)
+    folder, settings = Path(config.out).expanduser(), _settings(config)
+    _check_folder(folder, settings)
+    _check_space(folder, config)
+    train_digits, test_digits = _digits(config.data)
+    train_seed, test_seed = np.random.SeedSequence(config.data.seed).spawn(2)
+    test = None
+    if not (folder / TEST_FILE).exists():  # before there is a folder: digits may not fit
+        test = draw_scenes(test_digits, config.data, config.num_test, test_seed, with_masks=True)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder):
+        _check_folder(folder, settings)  # another process may have begun meanwhile
+        _write(folder / MANIFEST, lambda file: file.write(_as_json(settings)))
+        if test is not None:
+            _write(folder / TEST_FILE, partial(_save_test, test))
+        missing = _missing(folder, config)
+        num_missing = sum(map(len, missing.values()))
+        with tqdm(total=num_missing, desc="drawing", unit=" scenes", disable=None) as progress:
+            for path, scenes in missing.items():
+                blocks = _blocks(train_digits, config.data, train_seed, scenes)
+                _write_file(path, config.data.canvas_size, len(scenes), blocks, progress)
+    log.info("drew %d of %d training scenes: %s is complete", num_missing, config.num_train, folder)
+    log.info("train on it: python scripts/train.py data=shards data.path=%s", folder)
+
+
+def _settings(config: MakeScenesConfig) -> dict[str, Any]:
+    """Return all that the content of the folder depends on."""
+    values = {**config_values(config), **config_values(config.data), "version": FORMAT_VERSION}
+    return {name: value for name, value in values.items() if name not in ("out", "root", "data")}
+
+
+def _as_json(settings: dict[str, Any]) -> bytes:
+    return (json.dumps(settings, indent=2) + "\n").encode()
+
+
+def _check_folder(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuse a folder that holds anything but scenes of the same settings."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise DataError(f"out: {folder}: must be a folder, got a file")
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+        # What a killed process left before it had said what it would draw.
+        known = {".lock", f"{MANIFEST}.partial"}
+        others = sorted(path.name for path in folder.iterdir() if path.name not in known)
+        if others:
+            raise DataError(
+                f"out: {folder}: must be a new or empty folder, or one that this command began, "
+                f"got one with {others[0]}"
+            )
+        return
+    try:
+        before = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"out: {manifest}: cannot be read: {error}") from None
+    before = before if isinstance(before, dict) else {}
+    changed = [name for name in settings if before.get(name) != settings[name]]
+    if changed:
+        was = "; ".join(f"{name}={before.get(name)}, not {settings[name]}" for name in changed)
+        raise DataError(
+            f"out: {folder}: holds scenes of other settings, which are never overwritten ({was}); "
+            f"choose another folder"
+        )
+
+
+def _check_space(folder: Path, config: MakeScenesConfig) -> None:
+    truth = 8 + config.data.max_objects * (8 + 4 * 4)  # bytes: count; label and box of each object
+    num_drawn = len(list(folder.glob("train-*[0-9].npy"))) * config.scenes_per_file
+    num_scenes = max(config.num_train - num_drawn, 0)
+    needed = num_scenes * (config.data.canvas_size**2 + truth)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise DataError(
+            f"out: {folder}: needs {needed / 1e9:.1f} GB of disk for {num_scenes} scenes, "
+            f"and {free / 1e9:.1f} GB are free"
+        )
+
+
+def _missing(folder: Path, config: MakeScenesConfig) -> dict[Path, range]:
+    """Return the files that are not there yet, and which scenes each holds."""
+    starts = range(0, config.num_train, config.scenes_per_file)
+    files = {
+        folder / f"train-{number:05}.npy": range(
+            start, min(start + config.scenes_per_file, config.num_train)
+        )
+        for number, start in enumerate(starts)
+    }
+    return {path: scenes for path, scenes in files.items() if not path.exists()}
+
+
+def _digits(data: MultiMNISTConfig | SceneConfig) -> tuple[Digits, Digits]:
+    if isinstance(data, MultiMNISTConfig):
+        return bundled_digits()
+    return full_mnist(Path(data.root).expanduser())
+
+
+def _blocks(
+    digits: Digits, data: SceneConfig, seed: np.random.SeedSequence, scenes: range
+) -> Iterator[Scenes]:
+    """Draw consecutive scenes; of the first and the last block, only those that are wanted."""
+    for number in range(scenes.start // BLOCK, (scenes.stop - 1) // BLOCK + 1):
+        stream = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number))
+        first = number * BLOCK
+        wanted = slice(max(scenes.start - first, 0), scenes.stop - first)
+        yield draw_scenes(digits, data, BLOCK, stream).subset(wanted)
+
+
+def _write_file(
+    path: Path, x_size: int, num_scenes: int, blocks: Iterator[Scenes], progress: tqdm[Any]
+) -> None:
+    """Write one file of images, a block at a time, after the truth that belongs to it."""
+    truth: dict[str, list[Any]] = {"count": [], "labels": [], "boxes": []}
+
+    def write_images(file: BinaryIO) -> None:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (num_scenes, x_size, x_size)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for scenes in blocks:
+            file.write(scenes.images.numpy().data)
+            for name, arrays in truth.items():
+                arrays.append(getattr(scenes, name).numpy())
+            progress.update(len(scenes))
+        # The images get their name last: a file of images is a complete one.
+        for name, arrays in truth.items():
+            array = np.concatenate(arrays)
+            _write(path.with_suffix(f".{name}.npy"), partial(np.save, arr=array))
+
+    _write(path, write_images)
+
+
+def _save_test(scenes: Scenes, file: BinaryIO) -> None:
+    """Write scenes in the form of `data=npz`."""
+    arrays = {name: getattr(scenes, name) for name in ("count", "labels", "boxes", "masks")}
+    np.savez(file, x=scenes.images.numpy(), **{name: a.numpy() for name, a in arrays.items()})
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all; the folder's lock keeps others away from its first name."""
+    partial_path = path.with_name(f"{path.name}.partial")
+    try:
+        with partial_path.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial_path, path)
+    finally:
+        partial_path.unlink(missing_ok=True)

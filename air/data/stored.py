@@ -1,0 +1,174 @@
+"""Scenes that stay on disk: rows of .npy files, read when they are asked for.
+
+Rows are read, not mapped: what is read of a mapped file counts as the process's own memory until
+the system takes it back, so a few epochs would hold the whole data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from air.data.ahead import ReadAhead
+from air.data.scenes import Batches, BatchIndices, Scenes
+from air.errors import DataError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """An array in a file.
+
+    Attributes:
+        path: of the .npy file.
+        where: the same with the field of the configuration, for errors.
+        offset: of the first row, in bytes.
+        shape: of the array; its first dimension counts rows.
+        dtype: of the array.
+    """
+
+    path: Path
+    where: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def rows(self, rows: NDArray[np.int64]) -> Array:
+        """Read some rows.
+
+        Args:
+            rows: (M,), ascending.
+
+        Raises:
+            DataError: the file cannot be read, or is shorter than it was.
+        """
+        array = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        if array.size == 0:
+            return array
+        flat = array.reshape(len(rows), -1).view(np.uint8)  # (M, bytes of a row)
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                for first, last in _stretches(rows):
+                    file.seek(self.offset + int(rows[first]) * flat.shape[1])
+                    self._fill(file, flat[first:last].data.cast("B"))
+        except OSError as error:
+            raise DataError(f"{self.where}: cannot be read: {error.strerror or error}") from None
+        return array
+
+    def _fill(self, file: FileIO, buffer: memoryview) -> None:
+        while buffer:
+            num_bytes = file.readinto(buffer)
+            if not num_bytes:
+                raise DataError(f"{self.where}: is shorter than it was when the run began")
+            buffer = buffer[num_bytes:]
+
+
+def _stretches(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield where neighbours begin and end, so that they are read at once."""
+    cuts = np.flatnonzero(np.diff(rows) != 1) + 1
+    yield from zip([0, *cuts.tolist()], [*cuts.tolist(), len(rows)], strict=True)
+
+
+class StoredArray:
+    """The rows of several files, one file after the other.
+
+    Args:
+        files: at least one; their rows have the same shape and dtype.
+        check: what is read of a file, and its name -> the same, or `DataError`.
+    """
+
+    def __init__(self, files: tuple[ArrayFile, ...], check: Callable[[Array, str], Array]) -> None:
+        self.files = files
+        self._check = check
+        self._ends = np.cumsum([len(file) for file in files])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Read rows, in the order of the indices.
+
+        Args:
+            indices: (M,) int64, M at least 1, in 0…N - 1.
+
+        Raises:
+            DataError: a file cannot be read, or holds what it must not.
+        """
+        wanted = indices.numpy()
+        order = wanted.argsort(kind="stable")
+        rows = wanted[order]
+        if rows[0] < 0 or rows[-1] >= len(self):
+            raise IndexError(f"rows {rows[0]} to {rows[-1]} of {len(self)}")
+        which = np.searchsorted(self._ends, rows, side="right")
+        parts = []
+        for number in np.unique(which).tolist():
+            file = self.files[number]
+            begin = self._ends[number] - len(file)
+            parts.append(self._check(file.rows(rows[which == number] - begin), file.where))
+        ascending = np.concatenate(parts)
+        array = np.empty_like(ascending)
+        array[order] = ascending
+        return torch.from_numpy(array)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredScenes:
+    """Scenes on disk, to train on; what is not known is None.
+
+    Attributes:
+        images: rows (x_size, x_size).
+        count: rows ().
+        labels: rows (max_objects,).
+        boxes: rows (max_objects, 4).
+        max_count: the largest number of objects in a scene.
+    """
+
+    images: StoredArray
+    count: StoredArray | None
+    labels: StoredArray | None
+    boxes: StoredArray | None
+    max_count: int | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def x_size(self) -> int:
+        """Width and height of an image, in pixels."""
+        return self.images.files[0].shape[-1]
+
+    def subset(self, indices: slice | Tensor) -> Scenes:
+        """Read some of the scenes, with their truth, into memory.
+
+        Args:
+            indices: which ones: a slice, or int64 indices (M,); at least one.
+        """
+        if isinstance(indices, slice):
+            indices = torch.arange(len(self))[indices]
+        return Scenes(
+            images=self.images.read(indices),
+            count=None if self.count is None else self.count.read(indices),
+            labels=None if self.labels is None else self.labels.read(indices),
+            boxes=None if self.boxes is None else self.boxes.read(indices),
+        )
+
+    def batches(self, indices: BatchIndices, device: torch.device) -> Batches:
+        """Return what gives the images of an iteration, on the CPU, and reads the next meanwhile.
+
+        Args:
+            indices: iteration -> which images it sees.
+            device: where the model is; it takes uint8 from here faster than a thread would.
+        """
+        return ReadAhead(self.images.read, indices)
