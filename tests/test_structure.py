@@ -37,7 +37,7 @@ def importers(package):
 def test_only_scripts_and_the_config_modules_know_hydra():
     names = ("train", "evaluate", "visualize", "sample", "demo", "dashboard")
     scripts = {f"scripts.{name}" for name in names}
-    known = scripts | {"air.config.command", "air.config.compose"}
+    known = scripts | {f"air.config.{name}" for name in ("command", "compose", "sweep")}
     assert importers("hydra") == importers("omegaconf") == known
 
 

@@ -1,6 +1,6 @@
 """The command line: Hydra composes the values, this module checks them and reports what is wrong.
 
-With `air.config.compose` it is all of the package that knows Hydra.
+With `air.config.compose` and `air.config.sweep` it is all of the package that knows Hydra.
 """
 
 from __future__ import annotations
