@@ -13,11 +13,13 @@ import logging
 import math
 import re
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -144,6 +146,9 @@ class SweepCallback(Callback):
             _check_same_sweep(sweep_dir, config)
             sweep_dir.mkdir(parents=True, exist_ok=True)
             self._hold.enter_context(held(sweep_dir))
+            # Python would not let a launcher end its processes; jobs in this one save first.
+            self._hold.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+            signal.signal(signal.SIGTERM, _end)
             for report in (sweep_dir / _FAILED).glob("*"):
                 report.unlink()
             _fix_folder(config, sweep_dir)
@@ -164,6 +169,10 @@ class SweepCallback(Callback):
             print(f"run what is unfinished again with: {_again(sweep_dir)}", file=sys.stderr)
             sys.exit(1)
         discard_if_empty(sweep_dir / _FAILED)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _check_same_sweep(sweep_dir: Path, config: DictConfig) -> None:
