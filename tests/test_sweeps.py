@@ -4,6 +4,7 @@ import logging
 import os
 import runpy
 import shutil
+import signal
 import sys
 
 import pytest
@@ -162,21 +163,24 @@ def test_a_folder_name_that_hydra_would_not_read_plainly(sweep, trained, tmp_pat
     assert trained[0][1] == tmp_path / "a, (new) sweep" / "0"
 
 
-def test_a_stopped_job_stops_the_sweep(sweep, trained):
+def test_a_stopped_job_stops_the_sweep(sweep, trained, tmp_path):
+    handler = signal.getsignal(signal.SIGTERM)
     status, _, _ = sweep("seed=1,15,2")
+    signal.signal(signal.SIGTERM, handler)  # a process that ends has no need to
     assert status == 128 + 15
     assert [config.seed for config, _, _ in trained] == [1, 15]
+    assert not (tmp_path / "sweep" / "1" / "result.json").exists()
 
 
-@pytest.mark.parametrize("asked", [["seed=1,3"], ["prior=constant", "seed=1,2"]])
-def test_another_sweeps_folder_is_left_as_it_is(asked, sweep, trained, tmp_path):
+def test_another_sweeps_folder_is_left_as_it_is(sweep, trained, tmp_path):
     assert sweep("seed=666,2")[0] == 1
     before = files_of(tmp_path / "sweep")
-    status, _, err = sweep(*asked)
-    assert status == 1
-    assert err.startswith("error: hydra.sweep.dir: sweep holds another sweep, 'experiment=smoke")
-    assert len(err.splitlines()) == 1
-    assert files_of(tmp_path / "sweep") == before
+    for asked in (["seed=666,3"], ["prior=constant", "seed=666,2"]):
+        status, _, err = sweep(*asked)
+        assert status == 1
+        assert err.startswith("error: hydra.sweep.dir: sweep holds another sweep, 'experiment=")
+        assert len(err.splitlines()) == 1
+        assert files_of(tmp_path / "sweep") == before
 
 
 def test_another_jobs_folder_is_left_as_it_is(sweep, trained, tmp_path):
@@ -290,9 +294,15 @@ class Ran:
 
 def test_every_value_of_a_wandb_sweep_is_allowed():
     for path in WANDB_SWEEPS:
-        for name, each in yaml.safe_load(path.read_text())["parameters"].items():
-            for value in each.get("values", [each.get("min"), each.get("max")]):
-                compose_config([f"{name}={value}"])
+        parameters = yaml.safe_load(path.read_text())["parameters"]
+        lists = [
+            each.get("values", [each.get("min"), each.get("max")]) for each in parameters.values()
+        ]
+        for number in range(max(map(len, lists))):
+            values = [values[min(number, len(values) - 1)] for values in lists]
+            compose_config(
+                [f"{name}={value}" for name, value in zip(parameters, values, strict=True)]
+            )
 
 
 def test_a_run_of_a_wandb_sweep_keeps_the_id_it_was_given(monkeypatch, tmp_path):
