@@ -110,13 +110,15 @@ def test_a_preset_extends_the_plugins_own_or_names_its_extra(kind, name):
     )
 
 
-def test_every_preset_is_in_the_readme_and_has_its_extra():
+def test_every_preset_is_in_the_readme_and_the_help_and_has_its_extra():
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     setup = (REPOSITORY / "setup.cfg").read_text(encoding="utf-8")
+    help_text = (REPOSITORY / "conf" / "config.yaml").read_text(encoding="utf-8")
     presets = the_presets_of_the_repository()
     assert len(presets) == len(LAUNCHERS) + len(SWEEPERS)
     for kind, name in presets:
         assert f"hydra/{kind}={name}" in readme
+        assert name in help_text
         assert re.search(rf"^{name.split('_')[1]} =$", setup, re.MULTILINE)
 
 

@@ -257,7 +257,7 @@ def first_values(parameters):
 
 
 @pytest.mark.parametrize("path", WANDB_SWEEPS, ids=lambda path: path.stem)
-def test_wandb_agents_start_runs_that_log_the_metric(path, monkeypatch, tmp_path, smoke_run):
+def test_wandb_starts_runs_that_log_the_metric(path, monkeypatch, tmp_path, smoke_run):
     from wandb import wandb_agent
 
     started = []
@@ -289,7 +289,7 @@ def test_wandb_agents_start_runs_that_log_the_metric(path, monkeypatch, tmp_path
 
 
 class Ran:
-    """What W&B's agent sees of a process."""
+    """What W&B sees of a process."""
 
 
 def test_every_value_of_a_wandb_sweep_is_allowed():
