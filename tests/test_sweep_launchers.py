@@ -261,6 +261,8 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
             time.sleep(1)
         wait_for(lambda: subprocess.run(["srun", "true"], timeout=60).returncode == 0, daemons[1])
         yield
+        # A job's last process outlives the daemons if it cannot tell them that it ended.
+        wait_for(lambda: not subprocess.check_output(["squeue", "-h"]), daemons[1])
     finally:
         for daemon in reversed(daemons):
             daemon.terminate()
