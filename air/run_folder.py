@@ -112,13 +112,31 @@ def write_config(run_dir: Path, values: dict[str, Any], overrides: list[str]) ->
 
     config.yaml comes last: it is what makes the folder a run.
     """
-    earlier = run_dir / OVERRIDES_FILE
-    before = yaml.safe_load(earlier.read_text(encoding="utf-8")) if earlier.exists() else []
-    for name, content in ((OVERRIDES_FILE, [*before, *overrides]), (CONFIG_FILE, values)):
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        temporary = run_dir / f"{name}.partial"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(run_dir / name)
+    write_overrides(run_dir, [*(read_overrides(run_dir) or []), *overrides])
+    _write_yaml(run_dir / CONFIG_FILE, values)
+
+
+def write_overrides(run_dir: Path, overrides: list[str]) -> None:
+    """Write what command lines changed, whole or not at all."""
+    _write_yaml(run_dir / OVERRIDES_FILE, overrides)
+
+
+def read_overrides(run_dir: Path) -> list[str] | None:
+    """Return what command lines changed, or None where that is not recorded.
+
+    Raises:
+        RunFolderError: overrides.yaml cannot be read.
+    """
+    path = run_dir / OVERRIDES_FILE
+    try:
+        overrides = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RunFolderError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(overrides, list):
+        raise RunFolderError(f"{path}: must hold a list, got {overrides!r}")
+    return [str(override) for override in overrides]
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
@@ -135,3 +153,10 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RunFolderError(f"{run_dir / CONFIG_FILE}: must hold a mapping, got {values!r}")
     return values
+
+
+def _write_yaml(path: Path, content: Any) -> None:
+    temporary = path.with_name(f"{path.name}.partial")
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

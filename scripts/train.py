@@ -1,5 +1,8 @@
 """Train AIR on a configuration from `conf/`; see `python scripts/train.py --help`."""
 
+from pathlib import Path
+from typing import Any
+
 import hydra
 from omegaconf import DictConfig
 
@@ -7,31 +10,39 @@ from air.config import parse_config
 from air.config.command import (
     hydra_overrides,
     hydra_run_dir,
+    in_sweep,
     one_line_errors,
     plain_values,
     resumed_values,
     run_command,
 )
+from air.config.sweep import run_job
 from air.run_folder import discard_if_empty, read_config
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def main(composed: DictConfig) -> float:
-    """Check the configuration, then train; the metric is what Hydra's sweepers optimise."""
+    """Check the configuration, then train; the metric is what Hydra's sweepers maximise."""
+    if in_sweep():
+        return run_job(composed, _train)
     run_dir, overrides = hydra_run_dir(), hydra_overrides()
     try:
         with one_line_errors():
             values = plain_values(composed)
             if composed.resume is not None:
                 values = resumed_values(read_config(run_dir), overrides)
-            config = parse_config(values)
-
-            # Imports torch, and so comes only once the configuration is known to be good.
-            from air.run import train
-
-            return train(config, run_dir, overrides)
+            return _train(values, run_dir, overrides)
     finally:
         discard_if_empty(run_dir)
+
+
+def _train(values: dict[str, Any], run_dir: Path, overrides: list[str]) -> float:
+    config = parse_config(values)
+
+    # Imports torch, and so comes only once the configuration is known to be good.
+    from air.run import train
+
+    return train(config, run_dir, overrides)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The command line: Hydra composes the values, this module checks them and reports what is wrong.
 
-With `air.config.compose` and `air.config.jobs` it is all of the package that knows Hydra.
+With `compose`, `sweep` and `jobs` beside it, it is all of the package that knows Hydra.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -26,6 +27,14 @@ from air.config.parsing import describe_unknown_key
 from air.config.schema import Config
 from air.errors import AIRError, ConfigError
 
+_PLUGIN_EXTRAS = {  # Hydra's launchers and sweepers, and the extras of setup.cfg that have them
+    "joblib": "joblib",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+    "ray": "ray",
+    "optuna": "optuna",
+}
+
 
 def run_command(main: Callable[[], Any], schema: type[Any] = Config) -> None:
     """Run a `hydra.main` function; what the user can mend is one line and exit status 1.
@@ -35,27 +44,42 @@ def run_command(main: Callable[[], Any], schema: type[Any] = Config) -> None:
         schema: of its configuration, whose keys are named where one is unknown.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
-    try:
+    with one_line_errors(schema):
         main()
-    except (AIRError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {one_line(error, schema)}")
-    except OSError as error:  # a full disk, a file where a folder should be, no permission
-        sys.exit(f"error: {error.filename or 'the run folder'}: {error.strerror or error}")
 
 
 @contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Let what the user can mend end a single run with one line.
+def one_line_errors(schema: type[Any] = Config) -> Iterator[None]:
+    """Let what the user can mend end the command with one line and exit status 1.
 
-    Hydra would put a line of its own before it. In a sweep Hydra must see the error, so that it can
-    say which job failed and run the others.
+    Inside what Hydra calls too, because Hydra would put a line of its own before it.
+
+    Args:
+        schema: of the configuration, whose keys are named where one is unknown.
     """
     try:
         yield
-    except AIRError as error:
-        if _sweep() is not None:
+    except Exception as error:
+        line = user_error_line(error, schema)
+        if line is None:
             raise
-        sys.exit(f"error: {one_line(error)}")
+        sys.exit(f"error: {line}")
+    except KeyboardInterrupt:  # before training, which saves and stops by itself
+        sys.exit(128 + signal.SIGINT)
+
+
+def user_error_line(error: Exception, schema: type[Any] = Config) -> str | None:
+    """Say in one line what the user can mend, or return None if it is a fault of the program.
+
+    Args:
+        error: what went wrong.
+        schema: of the configuration, whose keys are named where one is unknown.
+    """
+    if isinstance(error, (AIRError, HydraException, OmegaConfBaseException)):
+        return one_line(error, schema)
+    if isinstance(error, OSError):  # a full disk, a file where a folder should be, no permission
+        return f"{error.filename or 'the run folder'}: {error.strerror or error}"
+    return None
 
 
 def plain_values(composed: DictConfig) -> dict[str, Any]:
@@ -70,6 +94,11 @@ def plain_values(composed: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"{error.full_key}: is required, but missing") from None
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def in_sweep() -> bool:
+    """Return whether this process runs a job of a sweep."""
+    return _sweep() is not None
 
 
 def hydra_run_dir() -> Path:
@@ -118,6 +147,13 @@ def _dotted_keys(values: dict[str, Any], prefix: str = "") -> set[str]:
 def one_line(error: Exception, schema: type[Any] = Config) -> str:
     """Say what is wrong in one line; Hydra's own errors take several."""
     text = str(error)
+    plugin = re.search(r"Could not (?:find|load) 'hydra/(launcher|sweeper)/(\w+)'", text)
+    if plugin and plugin.group(2) in _PLUGIN_EXTRAS:
+        extra = _PLUGIN_EXTRAS[plugin.group(2)]
+        return (
+            f"hydra/{plugin.group(1)}: {plugin.group(2)} is not installed; this needs the extra "
+            f'{extra!r}: pip install -e ".[{extra}]"'
+        )
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and not unknown.group(1).startswith("hydra."):
         return describe_unknown_key(unknown.group(1), schema)

@@ -271,7 +271,8 @@ def _described(config: WandbConfig) -> dict[str, Any]:
 def _run_id(run_dir: Path) -> str:
     path = run_dir / _ID_FILE
     if not path.exists():
-        path.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+        given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+        path.write_text((given or secrets.token_hex(4)) + "\n", encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
 
 
