@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from air.errors import RunFolderError
+from air.files import PARTIAL, write_whole
+
+log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
@@ -46,7 +50,8 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
     run_dir.mkdir(parents=True, exist_ok=True)
     with held(run_dir):
         check_run_folder(run_dir, resume)  # it may have become a run while this one waited
-        handler = logging.FileHandler(run_dir / _LOG_FILE)
+        _remove_leftovers(run_dir)
+        handler = _LogFile(run_dir / _LOG_FILE)
         handler.setFormatter(
             logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
         )
@@ -98,14 +103,16 @@ def write_config(run_dir: Path, values: dict[str, Any], overrides: list[str]) ->
     """Write what the run is, and what this and earlier command lines changed.
 
     config.yaml comes last: it is what makes the folder a run.
+
+    Raises:
+        WriteError: one of the files cannot be written.
     """
     earlier = run_dir / OVERRIDES_FILE
-    before = yaml.safe_load(earlier.read_text(encoding="utf-8")) if earlier.exists() else []
+    goes_on = (run_dir / CONFIG_FILE).exists() and earlier.exists()
+    before = yaml.safe_load(earlier.read_text(encoding="utf-8")) if goes_on else []
     for name, content in ((OVERRIDES_FILE, [*before, *overrides]), (CONFIG_FILE, values)):
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        temporary = run_dir / f"{name}.partial"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(run_dir / name)
+        write_whole(run_dir / name, text.encode())
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
@@ -122,3 +129,27 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RunFolderError(f"{run_dir / CONFIG_FILE}: must hold a mapping, got {values!r}")
     return values
+
+
+def _remove_leftovers(run_dir: Path) -> None:
+    """Remove half-written checkpoints of a killed process; the caller holds the folder.
+
+    Only a run writes in checkpoints/. What is left elsewhere goes when its file is written again.
+    """
+    for path in (run_dir / "checkpoints").glob(f"*{PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+class _LogFile(logging.FileHandler):
+    """The run's log; a copy of what the console says, which a run can do without."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Give up, and say so once, instead of a traceback for every line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            return super().handleError(record)
+        logging.getLogger().removeHandler(self)
+        log.warning(
+            "%s: cannot be written, and left out from now on: %s", self.baseFilename, error.strerror
+        )
+        return None

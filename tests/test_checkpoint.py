@@ -13,7 +13,7 @@ from air.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from air.errors import CheckpointError
+from air.errors import CheckpointError, WriteError
 from tests.models import tiny
 
 
@@ -60,7 +60,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WriteError, match=r"00000010\.pt: cannot be written: No space"):
         save_checkpoint(tmp_path, checkpoint_of(model, 10))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000005.pt"]
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from air.config import WandbConfig
 from air.errors import ConfigError
+from air.files import write_whole
 from air.tracking.values import ConfusionMatrix, Histogram, Picture, Value
 
 log = logging.getLogger(__name__)
@@ -270,7 +271,7 @@ def _described(config: WandbConfig) -> dict[str, Any]:
 def _run_id(run_dir: Path) -> str:
     path = run_dir / _ID_FILE
     if not path.exists():
-        path.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+        write_whole(path, (secrets.token_hex(4) + "\n").encode())
     return path.read_text(encoding="utf-8").strip()
 
 
