@@ -60,7 +60,8 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
             yield
         finally:
             logging.getLogger().removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # what it could not write
+                handler.close()
 
 
 @contextlib.contextmanager
