@@ -203,9 +203,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(train_command, tmp_path, bad):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_foreign_and_damaged_checkpoints_are_refused(
-    train_command, tmp_path
-):
+def test_foreign_and_damaged_checkpoints_are_refused(train_command, tmp_path):
     run_dir = tmp_path / "run"
     train_command(*train_command.smoke, f"hydra.run.dir={run_dir}")
     for wrong, message in (

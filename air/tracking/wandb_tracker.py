@@ -179,9 +179,12 @@ class WandbTracker:
             )
 
     def _start(self, mode: Mode, settings: dict[str, Any], resolved_config: dict[str, Any]) -> Any:
-        return self._wandb.init(
+        run = self._wandb.init(
             settings=self._wandb.Settings(mode=mode, **settings), config=resolved_config
         )
+        for handler in logging.getLogger("wandb").handlers:  # of W&B's debug.log
+            handler.handleError = _ignore  # type: ignore[method-assign]
+        return run
 
     def _convert(self, value: Value) -> Any:
         if isinstance(value, ConfusionMatrix):
@@ -273,6 +276,10 @@ def _run_id(run_dir: Path) -> str:
     if not path.exists():
         write_whole(path, (secrets.token_hex(4) + "\n").encode())
     return path.read_text(encoding="utf-8").strip()
+
+
+def _ignore(record: logging.LogRecord) -> None:
+    """Keep quiet, on a full disk, about each line that W&B cannot write about itself."""
 
 
 def _one_line(error: Exception) -> str:
