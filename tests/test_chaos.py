@@ -24,9 +24,10 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="kills and limits processes"),
 ]
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 SEED_OF_CHANCE = int(os.environ.get("AIR_CHAOS_SEED", "0"))
 LIMITED = ("bash", "-c", 'ulimit -f 400; exec "$@"', "-")  # KiB: less than a checkpoint
+PATIENCE = 240  # seconds, on a busy machine
 ENDS = {0, 1, 75, -signal.SIGKILL}  # finished, refused or failed, stopped, killed
 
 
@@ -59,12 +60,12 @@ class Sweep:
     def end(self, process, number=None, when=lambda: True):
         """Wait for a process, after sending it a signal at a random moment after an event."""
         if number is not None:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + PATIENCE
             while process.poll() is None and not when() and time.monotonic() < deadline:
                 time.sleep(0.02)
             time.sleep(self.chance.uniform(0, 1.5))
             process.send_signal(number)
-        output = process.communicate(timeout=240)[0]
+        output = process.communicate(timeout=PATIENCE)[0]
         assert process.returncode in ENDS, output
         assert "Traceback" not in output
         return process.returncode, output
@@ -137,7 +138,8 @@ def test_a_disturbed_sweep_ends_like_an_undisturbed_one(train_command, tmp_path)
     chance = random.Random(SEED_OF_CHANCE)
     root = tmp_path / "data"
     overrides = ("experiment=smoke", f"data.root={root}", "train.recorded=false")
-    overrides += ("train.num_iterations=60", "train.batch_size=32", "train.num_pictures=2")
+    overrides += ("train.num_iterations=40", "train.batch_size=16", "train.num_pictures=1")
+    overrides += ("data.num_test=64", "train.eval_size=64")
     overrides += ("train.log_every=7", "train.eval_every=6", "train.save_every=5")
     load_data(compose_config(overrides).data)
     whole = tmp_path / "whole"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from air.errors import ConfigError, NotKnownError
 from air.evaluators import build_evaluator, build_subject
 from air.evaluators.bound import check_num_samples
 from air.evaluators.subject import Value
+from air.files import write_whole
 from air.run_folder import held
 from air.tracking import check_tracking, open_wandb
 from air.trained import TrainedRun, open_run
@@ -97,9 +97,7 @@ def _write(
         "settings": config_values(config),
         "figures": {name: _plain(value) for name, value in figures.items()},
     }
-    temporary = output.with_name(output.name + ".partial")
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, output)
+    write_whole(output, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _plain(value: Value) -> Any:
