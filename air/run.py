@@ -50,7 +50,8 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     Raises:
         AIRError: something the user gave cannot be used; nothing was written then.
         WriteError: a file of the run could not be written; what was written before is whole.
-        SystemExit: a signal stopped the run, which was saved; with the code of `Interruption`.
+        SystemExit: a signal came; the run was saved, or finished if it was nearly done. Its code is
+            that of `Interruption`.
     """
     keep_freed_memory()
     resume = config.resume is not None
@@ -78,7 +79,8 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     schedule = build_presence_schedule(config.prior, config.model.num_steps)
 
     # Pyro's validation looks at every value of every distribution in every step; tests have it on.
-    with claimed(run_dir, resume), pyro.validation_enabled(False):
+    # Signals wait from here on: until an iteration is done, or, at the end, until all is written.
+    with claimed(run_dir, resume), noticed() as interruption, pyro.validation_enabled(False):
         if latest_checkpoint(run_dir) != newest:  # read before the folder was this run's
             raise RunFolderError(f"{run_dir}: another process went on with this run meanwhile")
         discard_result(run_dir)
@@ -96,30 +98,30 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
                 trainer.restore(checkpoint)
             if resume:
                 log.info("resumed at iteration %d", start)
-            with noticed() as interruption:
-                outcome = trainer.fit(interruption)
-                if outcome.evaluation is None:
-                    exit_code = interruption.exit_code
-                    write_result(run_dir, RunResult("stopped", outcome.iteration, None, {}, None))
-                    log.warning(
-                        "stopped by %s at iteration %d; continue with: "
-                        "python scripts/train.py resume=%s",
-                        interruption.signal and interruption.signal.name,
-                        outcome.iteration,
-                        run_dir,
-                    )
-                    raise SystemExit(exit_code)
-                # Signals still wait: it is nearly done.
-                summary, metric = _conclude(config, trainer, outcome), outcome.evaluation.metric
+            outcome = trainer.fit(interruption)
+            if outcome.evaluation is None:
+                exit_code = interruption.exit_code
+                write_result(run_dir, RunResult("stopped", outcome.iteration, None, {}, None))
+                log.warning(
+                    "stopped by %s at iteration %d; continue with: "
+                    "python scripts/train.py resume=%s",
+                    interruption.signal and interruption.signal.name,
+                    outcome.iteration,
+                    run_dir,
+                )
+                raise SystemExit(exit_code)
+            summary, metric = _conclude(config, trainer, outcome), outcome.evaluation.metric
             write_result(run_dir, RunResult("finished", outcome.iteration, metric, summary, None))
             exit_code = 0
-            return metric
         except Exception as error:
             with contextlib.suppress(WriteError):  # the disk may be what failed
                 write_result(run_dir, failure(error, trainer.iteration if trainer else start))
             raise
         finally:
             tracker.finish(exit_code)
+        if interruption.signal is not None:  # this run is done, but a sweep must not go on
+            raise SystemExit(interruption.exit_code)
+    return metric
 
 
 def build_model(config: Config, x_size: int) -> AIR:

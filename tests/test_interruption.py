@@ -6,8 +6,9 @@ import signal
 import pytest
 
 from air.interruption import noticed
-from air.result import read_result
+from air.result import RunResult, read_result
 from air.run import train
+from air.tracking import build_tracker
 from air.trainer import Trainer
 from tests.killing import assert_same_run
 
@@ -56,13 +57,24 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(uneven, tmp_path, scored
     assert_same_run(whole, stopped)
 
 
-def test_a_signal_while_the_end_is_drawn_does_not_keep_it_from_finishing(
-    uneven, tmp_path, monkeypatch
-):
+def test_a_signal_at_the_end_lets_the_run_finish_but_no_sweep_go_on(uneven, tmp_path, monkeypatch):
     def drawn(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         return {}
 
     monkeypatch.setattr("air.run._conclude", drawn)
-    train(uneven(), tmp_path, [])
+    with pytest.raises(SystemExit) as stop:
+        train(uneven(), tmp_path, [])
+    assert stop.value.code == 75
     assert read_result(tmp_path).status == "finished"
+
+
+def test_a_signal_before_the_first_iteration_is_not_lost(uneven, tmp_path, monkeypatch):
+    def build(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return build_tracker(*arguments)
+
+    monkeypatch.setattr("air.run.build_tracker", build)
+    with pytest.raises(SystemExit):
+        train(uneven(), tmp_path, [])
+    assert read_result(tmp_path) == RunResult("stopped", 1, None, {}, None)
