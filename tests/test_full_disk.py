@@ -4,6 +4,7 @@ import logging
 import os
 import pkgutil
 import resource
+import subprocess
 
 import pytest
 
@@ -106,6 +107,28 @@ def test_a_full_disk_is_one_line_of_the_command(train_command, tmp_path):
     assert result.stderr == f"error: {path}: cannot be written: File too large\n"
     assert read_result(run_dir).error == result.stderr.removeprefix("error: ").strip()
     assert not list(run_dir.rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full(train_command, smoke_run, tmp_path):
+    """With room for one checkpoint, and W&B's files beside it; then with room for all."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("may not mount a small disk")
+    try:
+        overrides = (*train_command.smoke, "tracking=wandb", "tracking.mode=offline")
+        result = train_command(*overrides, f"hydra.run.dir={disk}/run", check=False)
+        path = disk / "run" / "checkpoints" / "00000020.pt"
+        assert result.returncode == 1
+        assert result.stderr == f"error: {path}: cannot be written: No space left on device\n"
+        assert read_checkpoint(latest_checkpoint(disk / "run")).iteration == 10
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        train_command(f"resume={disk}/run")
+        assert_same_run(smoke_run, disk / "run")
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_metrics_line_is_there_whole_or_not_at_all(tmp_path):
