@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from dataclasses import asdict, dataclass
+import io
+import logging
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from torch import Tensor
 
 import air
 from air.config import WhichCheckpoint
-from air.errors import CheckpointError
+from air.errors import CheckpointError, DamagedCheckpointError
+from air.files import write_whole
 from air.model import AIR
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 FOLDER = "checkpoints"
 BEST_CHECKPOINT = "best.pt"
-
-
-_KEEP = 2  # numbered ones: the last good one stays while the next is judged
+_LATER_FIELDS = {"best", "sums", "num_summed"}  # absent from the first checkpoints of the format
+_KEEP = 2  # numbered ones: the one before is used if the last turns out damaged
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Checkpoint:
         optimizer: Adam's state dict.
         random_states: of the random generators, by device.
         moving_averages: Pyro's decaying-average baselines.
+        best: the best look so far, as in `best.json`.
+        sums: of the objective's parts since they were last logged.
+        num_summed: over how many iterations.
         version: of this package.
         format: of this dataclass.
     """
@@ -47,12 +53,18 @@ class Checkpoint:
     optimizer: dict[str, Any]
     random_states: dict[str, Tensor]
     moving_averages: dict[str, Tensor]
+    best: dict[str, Any] | None = None
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    num_summed: int = 0
     version: str = air.__version__
     format: int = FORMAT
 
 
 def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint so that it is there whole or not at all, and drop the oldest.
+    """Write a checkpoint so that it is there whole or not at all, and drop all but the last two.
+
+    A run that went back to an earlier checkpoint drops the later ones here too, and not before it
+    has got further by itself.
 
     Args:
         run_dir: the run's folder.
@@ -60,21 +72,18 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> Path:
 
     Returns:
         The file.
+
+    Raises:
+        WriteError: it cannot be written; the earlier ones are as they were.
     """
-    folder = run_dir / FOLDER
-    folder.mkdir(exist_ok=True)
     path = checkpoint_path(run_dir, checkpoint.iteration)
-    descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(asdict(checkpoint), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    for old in sorted(folder.glob("[0-9]*.pt"))[:-_KEEP]:
+    path.parent.mkdir(exist_ok=True)
+    content = io.BytesIO()  # torch's own errors about a full disk say neither file nor reason
+    torch.save(asdict(checkpoint), content)
+    write_whole(path, content.getbuffer())
+    files = numbered_checkpoints(run_dir)
+    kept = [file for file in files if file <= path][-_KEEP:]
+    for old in set(files) - set(kept):
         old.unlink()
     return path
 
@@ -91,16 +100,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
         path: a file that `save_checkpoint` wrote, on any device; tensors come to the CPU.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or not a checkpoint of this format.
+        DamagedCheckpointError: the file is torn, or not what was written.
+        CheckpointError: it is missing, cannot be read, or not a checkpoint of this format.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        file = io.BytesIO(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        with zipfile.ZipFile(file) as archive:
+            changed = archive.testzip()  # torch does not compare the checksums that it writes
+        if changed is not None:
+            raise ValueError(f"the checksum of {changed} is wrong")
+        file.seek(0)
+        content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: damaged, or not a checkpoint: {reason}") from None
-    names = Checkpoint.__dataclass_fields__.keys()
+        raise DamagedCheckpointError(f"{path}: damaged, or not a checkpoint: {reason}") from None
+    names = {each.name for each in fields(Checkpoint)}
     if not isinstance(content, dict) or not content.keys() >= {"format", "version"}:
         raise CheckpointError(f"{path}: is a torch file, but not a checkpoint of AIR")
     if content["format"] != FORMAT:
@@ -108,15 +127,44 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path}: checkpoint format must be {FORMAT}, got {content['format']!r}, "
             f"written by version {content.get('version')}"
         )
-    if content.keys() != names:
+    if not names - _LATER_FIELDS <= content.keys() <= names:
         raise CheckpointError(f"{path}: must hold {sorted(names)}, got {sorted(content)}")
     return Checkpoint(**content)
 
 
+def numbered_checkpoints(run_dir: Path) -> list[Path]:
+    """Return a run's checkpoint files by iteration, without the best one."""
+    return sorted((run_dir / FOLDER).glob("[0-9]*.pt"))
+
+
 def latest_checkpoint(run_dir: Path) -> Path | None:
     """Return a run's last checkpoint file, or None if it has none yet."""
-    files = sorted((run_dir / FOLDER).glob("[0-9]*.pt"))
-    return files[-1] if files else None
+    return next(reversed(numbered_checkpoints(run_dir)), None)
+
+
+def read_latest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
+    """Read a run's last checkpoint or, where that is damaged, the one before it, with a warning.
+
+    Returns:
+        The file that was read and what it holds, or None if the run has no checkpoint yet.
+
+    Raises:
+        DamagedCheckpointError: all are damaged; the last one is named.
+        CheckpointError: as `read_checkpoint`.
+    """
+    damaged: list[DamagedCheckpointError] = []
+    for path in reversed(numbered_checkpoints(run_dir)):
+        try:
+            checkpoint = read_checkpoint(path)
+        except DamagedCheckpointError as error:
+            damaged.append(error)
+            continue
+        for each in damaged:
+            log.warning("%s; using the one before it, %s", each, path)
+        return path, checkpoint
+    if damaged:
+        raise damaged[0]
+    return None
 
 
 def find_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> Path:
@@ -139,6 +187,18 @@ def find_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> Path:
     if path is None:
         raise CheckpointError(f"{run_dir}: has no {'best ' * (which == 'best')}checkpoint yet")
     return path
+
+
+def open_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> tuple[Path, Checkpoint]:
+    """Return a run's checkpoint and its file.
+
+    Raises:
+        CheckpointError: as `find_checkpoint`, and as `read_latest` or `read_checkpoint`.
+    """
+    if which == "latest" and (found := read_latest(run_dir)):
+        return found
+    path = find_checkpoint(run_dir, which)
+    return path, read_checkpoint(path)
 
 
 def load_weights(model: AIR, checkpoint: Checkpoint, source: str | Path) -> None:
@@ -174,12 +234,14 @@ def load(
         The model, in evaluation mode.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it is damaged.
+        CheckpointError: there is no such checkpoint, or it is damaged. Of a folder's last two,
+            the one before is used if the last is damaged, with a warning.
     """
     path = Path(run_dir_or_checkpoint)
     if path.is_dir():
-        path = find_checkpoint(path, which)
-    checkpoint = read_checkpoint(path)
+        path, checkpoint = open_checkpoint(path, which)
+    else:
+        checkpoint = read_checkpoint(path)
     model = AIR(**checkpoint.model_arguments)
     load_weights(model, checkpoint, path)
     return model.to(device).eval()

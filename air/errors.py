@@ -17,6 +17,14 @@ class CheckpointError(AIRError):
     """A checkpoint is missing, damaged or belongs to another model."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint file is torn or its content has changed; an earlier one may be whole."""
+
+
+class WriteError(AIRError):
+    """A file of a run cannot be written, such as on a full disk; what was there before still is."""
+
+
 class RunFolderError(AIRError):
     """A run folder is in use, already holds a run, or holds none to resume."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
+
+from air.files import naming
 
 _DPI = 150
 
@@ -23,9 +26,19 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[Format] = ("png",)
 
     Returns:
         The files.
+
+    Raises:
+        WriteError: one cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     files = [path.with_name(f"{path.name}.{ending}") for ending in formats]
-    for file in files:
-        figure.savefig(file, dpi=_DPI)
+    for file, ending in zip(files, formats, strict=True):
+        content = io.BytesIO()
+        figure.savefig(content, format=ending, dpi=_DPI)
+        with naming(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file.write_bytes(content.getbuffer())
+            except OSError:
+                file.unlink(missing_ok=True)
+                raise
     return files

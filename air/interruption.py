@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noticed between iterations so that a run can save before it stops."""
+"""Ctrl-C and a scheduler's signals, noticed between iterations so that a run can save and stop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+
+# EX_TEMPFAIL of sysexits.h, which asks for another try: the same for all of a scheduler's signals,
+# on every system, and not what a shell says of a process that died of a signal without saving.
+TRY_AGAIN = 75
 
 
 class Interruption:
@@ -23,22 +27,25 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """The shell's convention: 128 plus the signal's number."""
+        """130 for Ctrl-C, as the shell has it: a person wants the run to end; else `TRY_AGAIN`."""
         assert self.signal is not None
-        return 128 + self.signal
+        return 128 + self.signal if self.signal == signal.SIGINT else TRY_AGAIN
 
 
 @contextlib.contextmanager
 def noticed() -> Iterator[Interruption]:
-    """Notice SIGINT and SIGTERM inside the block, and handle them as before after it."""
+    """Notice Ctrl-C, SIGTERM and SIGUSR1 inside the block, and handle them as before after it.
+
+    SIGUSR1 is what Slurm sends ahead of a time limit with `--signal=USR1@SECONDS`.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption  # Python allows handlers in the main thread only
         return
-    before = {
-        number: signal.signal(number, interruption.notice)
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGUSR1"):  # not on Windows
+        numbers.append(signal.SIGUSR1)
+    before = {number: signal.signal(number, interruption.notice) for number in numbers}
     try:
         yield interruption
     finally:

@@ -6,7 +6,6 @@ result.json    {"status": …, "iteration": …, "metric": …, "summary": {…}
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from air.errors import AIRError
+from air.files import write_whole
 
 RESULT_FILE = "result.json"
 
@@ -46,10 +46,12 @@ def failure(error: BaseException, iteration: int) -> RunResult:
 
 
 def write_result(run_dir: Path, result: RunResult) -> None:
-    """Write how a run ended, whole or not at all."""
-    temporary = run_dir / f"{RESULT_FILE}.partial"
-    temporary.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, run_dir / RESULT_FILE)
+    """Write how a run ended, whole or not at all.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    write_whole(run_dir / RESULT_FILE, (json.dumps(asdict(result), indent=1) + "\n").encode())
 
 
 def discard_result(run_dir: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from air import pictures
 from air.allocator import keep_freed_memory
-from air.checkpoint import find_checkpoint, latest_checkpoint, load_weights, read_checkpoint
+from air.checkpoint import find_checkpoint, latest_checkpoint, load_weights, read_latest
 from air.config import (
     Config,
     ConfigError,
@@ -21,6 +21,7 @@ from air.config import (
     config_values,
 )
 from air.data import load_data
+from air.errors import RunFolderError, WriteError
 from air.evaluation import Evaluation
 from air.inference import build_objective
 from air.interruption import noticed
@@ -48,7 +49,9 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
 
     Raises:
         AIRError: something the user gave cannot be used; nothing was written then.
-        SystemExit: a signal stopped the run; its exit code is 128 plus the signal's number.
+        WriteError: a file of the run could not be written; what was written before is whole.
+        SystemExit: a signal came; the run was saved, or finished if it was nearly done. Its code is
+            that of `Interruption`.
     """
     keep_freed_memory()
     resume = config.resume is not None
@@ -64,8 +67,8 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
             max_count,
             config.model.num_steps,
         )
-    checkpoint_file = latest_checkpoint(run_dir) if resume else None
-    checkpoint = read_checkpoint(checkpoint_file) if checkpoint_file else None
+    newest = latest_checkpoint(run_dir)
+    checkpoint_file, checkpoint = (resume and read_latest(run_dir)) or (None, None)
     start = checkpoint.iteration if checkpoint else 0
 
     pyro.clear_param_store()
@@ -77,12 +80,18 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     schedule = build_presence_schedule(config.prior, config.model.num_steps)
 
     # Pyro's validation looks at every value of every distribution in every step; tests have it on.
-    with claimed(run_dir, resume), pyro.validation_enabled(False):
+    # Signals wait from here on: until an iteration is done, or, at the end, until all is written.
+    with claimed(run_dir, resume), noticed() as interruption, pyro.validation_enabled(False):
+        if latest_checkpoint(run_dir) != newest:  # read before the folder was this run's
+            raise RunFolderError(f"{run_dir}: another process went on with this run meanwhile")
+        discard_result(run_dir)
         values = {**config_values(config), "resume": None}
         write_config(run_dir, values, overrides)
-        discard_result(run_dir)
         log.info("run folder: %s", run_dir)
-        tracker = build_tracker(config.tracking, run_dir, values, start if resume else None)
+        only_last_look = start == config.train.num_iterations
+        tracker = build_tracker(
+            config.tracking, run_dir, values, start if resume else None, only_last_look
+        )
         exit_code, trainer = 1, None
         try:
             trainer = Trainer(config, model, objective, schedule, data, run_dir, tracker)
@@ -90,29 +99,30 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
                 trainer.restore(checkpoint)
             if resume:
                 log.info("resumed at iteration %d", start)
-            with noticed() as interruption:
-                outcome = trainer.fit(interruption)
-                if outcome.evaluation is None:
-                    exit_code = interruption.exit_code
-                    write_result(run_dir, RunResult("stopped", outcome.iteration, None, {}, None))
-                    log.warning(
-                        "stopped by %s at iteration %d; continue with: "
-                        "python scripts/train.py resume=%s",
-                        interruption.signal and interruption.signal.name,
-                        outcome.iteration,
-                        run_dir,
-                    )
-                    raise SystemExit(exit_code)
+            outcome = trainer.fit(interruption)
+            if outcome.evaluation is None:
+                exit_code = interruption.exit_code
+                write_result(run_dir, RunResult("stopped", outcome.iteration, None, {}, None))
+                log.warning(
+                    "stopped by %s at iteration %d; continue with: "
+                    "python scripts/train.py resume=%s",
+                    interruption.signal and interruption.signal.name,
+                    outcome.iteration,
+                    run_dir,
+                )
+                raise SystemExit(exit_code)
             summary, metric = _conclude(config, trainer, outcome), outcome.evaluation.metric
             write_result(run_dir, RunResult("finished", outcome.iteration, metric, summary, None))
             exit_code = 0
-            return metric
         except Exception as error:
-            with contextlib.suppress(OSError):  # the disk may be what failed
+            with contextlib.suppress(WriteError):  # the disk may be what failed
                 write_result(run_dir, failure(error, trainer.iteration if trainer else start))
             raise
         finally:
             tracker.finish(exit_code)
+        if interruption.signal is not None:  # this run is done, but a sweep must not go on
+            raise SystemExit(interruption.exit_code)
+    return metric
 
 
 def build_model(config: Config, x_size: int) -> AIR:

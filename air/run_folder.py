@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from air.errors import RunFolderError
+from air.files import PARTIAL, write_whole
+
+log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
@@ -46,7 +50,8 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
     run_dir.mkdir(parents=True, exist_ok=True)
     with held(run_dir):
         check_run_folder(run_dir, resume)  # it may have become a run while this one waited
-        handler = logging.FileHandler(run_dir / _LOG_FILE)
+        _remove_leftovers(run_dir)
+        handler = _LogFile(run_dir / _LOG_FILE)
         handler.setFormatter(
             logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
         )
@@ -55,7 +60,8 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
             yield
         finally:
             logging.getLogger().removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # what it could not write
+                handler.close()
 
 
 @contextlib.contextmanager
@@ -111,13 +117,23 @@ def write_config(run_dir: Path, values: dict[str, Any], overrides: list[str]) ->
     """Write what the run is, and what this and earlier command lines changed.
 
     config.yaml comes last: it is what makes the folder a run.
+
+    Raises:
+        WriteError: one of the files cannot be written.
     """
-    write_overrides(run_dir, [*(read_overrides(run_dir) or []), *overrides])
+    # Without config.yaml the folder was no run yet, and what is recorded never began.
+    goes_on = (run_dir / CONFIG_FILE).exists()
+    before = (read_overrides(run_dir) or []) if goes_on else []
+    write_overrides(run_dir, [*before, *overrides])
     _write_yaml(run_dir / CONFIG_FILE, values)
 
 
 def write_overrides(run_dir: Path, overrides: list[str]) -> None:
-    """Write what command lines changed, whole or not at all."""
+    """Write what command lines changed, whole or not at all.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
     _write_yaml(run_dir / OVERRIDES_FILE, overrides)
 
 
@@ -156,7 +172,29 @@ def read_config(run_dir: Path) -> dict[str, Any]:
 
 
 def _write_yaml(path: Path, content: Any) -> None:
-    temporary = path.with_name(f"{path.name}.partial")
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text.encode())
+
+
+def _remove_leftovers(run_dir: Path) -> None:
+    """Remove half-written checkpoints of a killed process; the caller holds the folder.
+
+    Only a run writes in checkpoints/. What is left elsewhere goes when its file is written again.
+    """
+    for path in (run_dir / "checkpoints").glob(f"*{PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+class _LogFile(logging.FileHandler):
+    """The run's log; a copy of what the console says, which a run can do without."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Give up, and say so once, instead of a traceback for every line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            return super().handleError(record)
+        logging.getLogger().removeHandler(self)
+        log.warning(
+            "%s: cannot be written, and left out from now on: %s", self.baseFilename, error.strerror
+        )
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from air.checkpoint import find_checkpoint, load_weights, read_checkpoint
+from air.checkpoint import load_weights, open_checkpoint
 from air.config import Config, WhichCheckpoint, parse_config
 from air.model import AIR
 from air.presence import PresencePrior
@@ -41,12 +41,12 @@ def open_run(folder: str | Path, which: WhichCheckpoint = "latest") -> TrainedRu
 
     Raises:
         RunFolderError: it holds no run.
-        CheckpointError: the run has no checkpoint yet, or it is damaged.
+        CheckpointError: the run has no checkpoint yet, or it is damaged. Where the last is damaged
+            and the one before it is not, that is used, with a warning.
     """
     folder = Path(folder)
     config = parse_config(read_config(folder))
-    path = find_checkpoint(folder, which)
-    checkpoint = read_checkpoint(path)
+    path, checkpoint = open_checkpoint(folder, which)
     model = AIR(**checkpoint.model_arguments)
     load_weights(model, checkpoint, path)
     schedule = build_presence_schedule(config.prior, config.model.num_steps)

@@ -90,14 +90,11 @@ class Trainer:
             NonFiniteLossError: a term of the loss is not finite; the last checkpoint stays.
         """
         train = self.config.train
-        self._totals = _Totals()
+        self._totals.start_clock()
         with Progress(train.num_iterations, self.iteration) as progress:
             while self.iteration < train.num_iterations:
                 self.step()
                 progress.advance(self.iteration)
-                if interruption.signal is not None:
-                    self.save()
-                    return Outcome(self.iteration, None)
                 last = self.iteration == train.num_iterations
                 if self.iteration % train.log_every == 0 or last:
                     progress.show(self.iteration, loss=self._log_training())
@@ -109,6 +106,9 @@ class Trainer:
                         progress.show(self.iteration, **_shown(evaluation))
                     if self.iteration % train.save_every == 0 or last:
                         self.save()
+                if interruption.signal is not None:  # nothing that was due here is left out
+                    self.save()
+                    return Outcome(self.iteration, None)
         return Outcome(self.iteration, self.look(self.data.test))
 
     def look(self, scenes: Scenes) -> Evaluation:
@@ -160,6 +160,9 @@ class Trainer:
                 optimizer=self.optimizer.state_dict(),
                 random_states=random_states,
                 moving_averages=moving_averages(pyro.get_param_store().items()),
+                best=self.best.note(),
+                sums=self._totals.parts,
+                num_summed=self._totals.iterations,
             ),
         )
         self._saved_at = self.iteration
@@ -172,16 +175,13 @@ class Trainer:
             checkpoint: of a run with the same model, whose weights the model has already.
         """
         restore_optimizer(self.optimizer, checkpoint.optimizer)
-        self.scheduler = build_scheduler(
-            self.config.optim,
-            self.optimizer,
-            self.config.train.num_iterations,
-            checkpoint.iteration,
-        )
+        optim, total = self.config.optim, self.config.train.num_iterations
+        self.scheduler = build_scheduler(optim, self.optimizer, total, checkpoint.iteration)
         for name, value in checkpoint.moving_averages.items():
             pyro.get_param_store()[name] = value.to(self.device)
         self.iteration = self._saved_at = checkpoint.iteration
-        self._make_good_best()
+        self.best.restore(checkpoint.best, checkpoint.iteration)
+        self._totals.restore(checkpoint.sums, checkpoint.num_summed, self.device)
         torch.set_rng_state(checkpoint.random_states["cpu"])
         if self.device.type == "cuda" and "cuda" in checkpoint.random_states:
             torch.cuda.set_rng_state(checkpoint.random_states["cuda"], self.device)
@@ -219,15 +219,6 @@ class Trainer:
             return (evaluation.count[: len(few)] == few.count).double().mean().item()
         return (evaluation if len(evaluation.count) == len(few) else self._evaluate(few)).metric
 
-    def _make_good_best(self) -> None:
-        """Look again where a crash may have come between a checkpoint and keeping it as best."""
-        train, best = self.config.train, self.best.best
-        looked = self.iteration % train.eval_every == 0 and self.iteration < train.num_iterations
-        if not looked or (best is not None and best.iteration == self.iteration):
-            return
-        if self.best.see(self.iteration, self._comparable(self._evaluate(self._few))):
-            self.best.keep(self.save())
-
     def _log_training(self) -> float:
         """Log what training did since the last time; return the loss per image."""
         self._check_finite(self._totals.parts)
@@ -262,13 +253,21 @@ class _Totals:
 
     def __init__(self) -> None:
         self.parts: dict[str, Tensor] = {}
-        self._iterations = 0
+        self.iterations = 0
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        self._timed = 0  # iterations since
         self._since = time.perf_counter()
+
+    def restore(self, parts: dict[str, Tensor], iterations: int, device: torch.device) -> None:
+        self.parts, self.iterations = {n: v.to(device) for n, v in parts.items()}, iterations
 
     def add(self, parts: dict[str, Tensor]) -> None:
         for name, value in parts.items():
             self.parts[name] = self.parts.get(name, 0.0) + value
-        self._iterations += 1
+        self.iterations += 1
+        self._timed += 1
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -279,16 +278,17 @@ class _Totals:
 
     def take(self, batch_size: int) -> dict[str, float]:
         """Return means per image, in nats, and steps per second; start again."""
-        images = self._iterations * batch_size
+        images = self.iterations * batch_size
         elbo = elbo_of(self.parts).item() / images
-        now = time.perf_counter()
+        seconds = time.perf_counter() - self._since
         figures = {
             "train/loss": -elbo,
             "train/elbo": elbo,
             **{f"train/{name}": value.item() / images for name, value in self.parts.items()},
-            "time/steps_per_second": self._iterations / max(now - self._since, 1e-9),
+            "time/steps_per_second": self._timed / max(seconds, 1e-9),
         }
-        self.parts, self._iterations, self._since = {}, 0, now
+        self.parts, self.iterations = {}, 0
+        self.start_clock()
         return figures
 
 

@@ -57,9 +57,9 @@ def smoke_run(data_root, tmp_path_factory):
 def train_command(tmp_path, data_root):
     """Run `scripts/train.py` as a user does, in an empty folder."""
 
-    def run(*overrides, check=True, env=None):
+    def run(*overrides, check=True, env=None, under=()):
         result = subprocess.run(
-            [sys.executable, str(REPOSITORY / "scripts" / "train.py"), *overrides],
+            [*under, sys.executable, str(REPOSITORY / "scripts" / "train.py"), *overrides],
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -74,3 +74,26 @@ def train_command(tmp_path, data_root):
     # Recording takes longer than 20 plain steps; tests/test_trainer.py has both.
     run.smoke = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
     return run
+
+
+@pytest.fixture
+def uneven(data_root):
+    """Configure runs of 12 iterations whose logging, looking and saving hardly ever coincide."""
+    from air.config.compose import compose_config
+
+    def config(*overrides):
+        small = ("train.num_iterations=12", "train.log_every=4", "train.eval_every=3")
+        small += ("train.save_every=5", "train.eval_size=40", "train.batch_size=8")
+        small += ("data.num_test=40", f"data.root={data_root}", "train.recorded=false")
+        return compose_config(("experiment=smoke", *small, "train.num_pictures=0", *overrides))
+
+    return config
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Say how good a model of an `uneven` run is: so few iterations learn too little to differ."""
+    metrics = {3: 0.2, 6: 0.7, 9: 0.6, 12: 0.8}
+    monkeypatch.setattr(
+        "air.trainer.Trainer._comparable", lambda self, evaluation: metrics[self.iteration]
+    )

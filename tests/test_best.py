@@ -58,8 +58,11 @@ def test_looks_at_another_number_of_images_are_not_compared(tmp_path):
     first = BestModel(tmp_path, 100, counts_known=False)
     assert first.see(5, -10.0)
     first.keep(save_checkpoint(tmp_path, checkpoint_of(tiny(), 5)))
-    assert not BestModel(tmp_path, 100, counts_known=False).see(10, -20.0)
+    same = BestModel(tmp_path, 100, counts_known=False)
+    same.restore(first.note(), 5)
+    assert not same.see(10, -20.0)
     changed = BestModel(tmp_path, 50, counts_known=False)
+    changed.restore(first.note(), 5)
     assert changed.figures() == {}
     assert changed.see(10, -20.0)
     assert changed.figures() == {"best/elbo": -20.0, "best/iteration": 10}
@@ -87,6 +90,60 @@ def test_a_link_takes_no_room(tmp_path):
         best.keep(path)
         assert (tmp_path / "checkpoints" / "best.pt").samefile(path)
         assert files(tmp_path) == ["00000005.pt", "best.json", "best.pt"]
+
+
+def keep_all(run_dir, *looks):
+    """Make a run whose every look is saved; return the note that its last checkpoint would hold."""
+    best = BestModel(run_dir, 1, counts_known=True)
+    for iteration, metric in looks:
+        path = save_checkpoint(run_dir, checkpoint_of(tiny(), iteration))
+        if best.see(iteration, metric):
+            best.keep(path)
+    return best.note()
+
+
+def best_after_going_back(run_dir, noted, iteration):
+    best = BestModel(run_dir, 1, counts_known=True)
+    best.restore(noted, iteration)
+    return best
+
+
+def test_the_best_before_the_last_is_kept_until_that_is_followed(tmp_path):
+    noted = keep_all(tmp_path, (5, 0.5), (10, 0.1), (15, 0.2))
+    assert files(tmp_path) == ["00000010.pt", "00000015.pt", "best.json", "best.pt"]
+    best = best_after_going_back(tmp_path, noted, 15)
+    assert best.see(20, 0.9)
+    best.keep(save_checkpoint(tmp_path, checkpoint_of(tiny(), 20)))
+    numbered = ["00000005.pt", "00000015.pt", "00000020.pt"]
+    assert files(tmp_path) == [*numbered, "best.json", "best.pt"]
+    # As if the last, which is also best.pt, had turned out damaged.
+    for name in ("00000020.pt", "best.pt"):
+        (tmp_path / "checkpoints" / name).write_bytes(b"")
+    best = best_after_going_back(tmp_path, noted, 15)
+    assert best.best == Best(5, 0.5, 1) == read_best(tmp_path)
+    assert read_checkpoint(tmp_path / "checkpoints" / "best.pt").iteration == 5
+    save_checkpoint(tmp_path, checkpoint_of(tiny(), 20))
+    assert files(tmp_path) == ["00000015.pt", "00000020.pt", "best.json", "best.pt"]
+
+
+def test_a_best_that_was_found_after_the_checkpoint_is_forgotten(tmp_path):
+    keep_all(tmp_path, (10, 0.5))
+    best = best_after_going_back(tmp_path, None, 5)
+    assert best.best is None
+    assert files(tmp_path) == ["00000010.pt"]
+
+
+@pytest.mark.parametrize("damage", ["checkpoints/best.json", "checkpoints/best.pt"])
+def test_a_damaged_best_is_made_good_or_said_to_be_lost(tmp_path, caplog, damage):
+    noted = keep_all(tmp_path, (5, 0.5), (10, 0.4), (15, 0.4))
+    (tmp_path / damage).write_bytes(b"{")
+    best = best_after_going_back(tmp_path, noted, 15)
+    assert str(tmp_path / damage) in caplog.text
+    if damage.endswith("json"):
+        assert best.best == Best(5, 0.5, 1) == read_best(tmp_path)
+    else:
+        assert "it was the best, of iteration 5; the best from now on is kept" in caplog.text
+        assert best.see(20, 0.1)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"iteration": 1}', '{"iteration": "1"}'])
@@ -180,7 +237,7 @@ def after(function):
         ("air.trainer.save_checkpoint", before),
         ("air.trainer.save_checkpoint", after),
         ("air.best.BestModel.keep", after),
-        ("air.best.os.link", after),
+        ("air.files.os.link", after),
         ("air.best.asdict", before),  # best.pt is new, best.json is not
     ],
 )

@@ -11,9 +11,10 @@ from air.checkpoint import (
     latest_checkpoint,
     load_weights,
     read_checkpoint,
+    read_latest,
     save_checkpoint,
 )
-from air.errors import CheckpointError
+from air.errors import CheckpointError, DamagedCheckpointError, WriteError
 from tests.models import tiny
 
 
@@ -60,9 +61,62 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WriteError, match=r"00000010\.pt: cannot be written: No space"):
         save_checkpoint(tmp_path, checkpoint_of(model, 10))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000005.pt"]
+
+
+def flip_a_bit(content):
+    middle = len(content) // 2  # in a tensor
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, lambda whole: whole[:99], lambda whole: b""])
+def test_the_one_before_a_damaged_checkpoint_is_used_with_a_warning(tmp_path, caplog, damage):
+    model = tiny()
+    before = save_checkpoint(tmp_path, checkpoint_of(model, 5))
+    last = save_checkpoint(tmp_path, checkpoint_of(tiny(), 10))
+    assert read_latest(tmp_path)[0] == last
+    assert not caplog.records
+    last.write_bytes(damage(last.read_bytes()))
+    path, checkpoint = read_latest(tmp_path)
+    assert (path, checkpoint.iteration) == (before, 5)
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{last}: damaged")
+    assert warning.endswith(f"; using the one before it, {before}")
+    loaded = air.load(tmp_path)
+    assert torch.equal(loaded.z_what_init, model.z_what_init)
+    with pytest.raises(DamagedCheckpointError, match=str(last)):  # a file means that file
+        air.load(last)
+    before.write_bytes(b"")
+    with pytest.raises(DamagedCheckpointError, match=str(last)):
+        read_latest(tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(tmp_path):
+    save_checkpoint(tmp_path, checkpoint_of(tiny(), 5))
+    last = save_checkpoint(tmp_path, checkpoint_of(tiny(), 10))
+    last.unlink()
+    last.mkdir()
+    with pytest.raises(CheckpointError, match=r"10\.pt: cannot be read: Is a directory"):
+        read_latest(tmp_path)
+
+
+def test_a_run_that_went_back_drops_what_came_later_once_it_has_got_further(tmp_path):
+    for iteration in (10, 20):
+        save_checkpoint(tmp_path, checkpoint_of(tiny(), iteration))
+    save_checkpoint(tmp_path, checkpoint_of(tiny(), 13))
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["00000010.pt", "00000013.pt"]
+
+
+def test_the_first_checkpoints_of_the_format_can_be_read(tmp_path):
+    path = save_checkpoint(tmp_path, checkpoint_of(tiny()))
+    content = torch.load(path, weights_only=True)
+    for name in ("best", "sums", "num_summed"):
+        del content[name]
+    torch.save(content, path)
+    assert read_checkpoint(path).best is None
 
 
 def test_what_is_not_a_checkpoint_is_refused(tmp_path):

@@ -15,7 +15,8 @@ import yaml
 
 import air
 from air.best import read_best
-from air.checkpoint import latest_checkpoint, read_checkpoint
+from air.checkpoint import latest_checkpoint, numbered_checkpoints, read_checkpoint
+from air.result import read_result
 from air.tracking import read_metrics
 from tests.conftest import REPOSITORY
 from tests.wandb_reader import offline_runs, read_offline_run
@@ -95,8 +96,8 @@ def test_kill_9_and_resume_equal_an_undisturbed_run(train_command, tmp_path):
     assert iterations == [line["iteration"] for line in read_metrics(whole / "metrics.jsonl")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_save_and_say_how_to_continue(train_command, tmp_path, number):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_signals_save_and_say_how_to_continue(train_command, tmp_path, number, status):
     run_dir = tmp_path / "run"
     overrides = [*train_command.smoke, "train.num_iterations=100000", "train.save_every=50000"]
     process = start(tmp_path, *overrides, f"hydra.run.dir={run_dir}")
@@ -106,7 +107,7 @@ def test_signals_save_and_say_how_to_continue(train_command, tmp_path, number):
     )
     process.send_signal(number)
     output = process.communicate(timeout=60)[0]
-    assert process.returncode == 128 + number, output
+    assert process.returncode == status, output
     assert f"stopped by {number.name} at iteration" in output
     assert "Traceback" not in output
     stopped = read_checkpoint(latest_checkpoint(run_dir)).iteration
@@ -202,7 +203,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(train_command, tmp_path, bad):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_damaged_and_foreign_checkpoints_are_refused(train_command, tmp_path):
+def test_foreign_and_damaged_checkpoints_are_refused(train_command, tmp_path):
     run_dir = tmp_path / "run"
     train_command(*train_command.smoke, f"hydra.run.dir={run_dir}")
     for wrong, message in (
@@ -213,12 +214,16 @@ def test_damaged_and_foreign_checkpoints_are_refused(train_command, tmp_path):
         assert result.returncode == 1
         assert message in result.stderr
         assert "Traceback" not in result.stderr
-    last = latest_checkpoint(run_dir)
-    last.write_bytes(last.read_bytes()[:1000])
+    before, last = numbered_checkpoints(run_dir)
+    for path in (before, last):
+        path.write_bytes(path.read_bytes()[:1000])
+    metrics = (run_dir / "metrics.jsonl").read_bytes()
     result = train_command(f"resume={run_dir}", check=False)
     assert result.returncode == 1
-    assert "damaged" in result.stderr
+    assert result.stderr.startswith(f"error: {last}: damaged")
     assert len(result.stderr.splitlines()) == 1
+    assert (run_dir / "metrics.jsonl").read_bytes() == metrics
+    assert read_result(run_dir).status == "finished"
 
 
 def test_a_folder_that_holds_a_run_is_left_as_it_is(train_command, tmp_path):

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from air.errors import WriteError
 from air.tracking import ConfusionMatrix, Histogram, JSONLTracker, Picture, read_metrics
 
 
@@ -111,6 +112,6 @@ def test_a_failed_cut_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         raise OSError("no")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="no"):
+    with pytest.raises(WriteError, match=r"metrics\.jsonl: cannot be written: no"):
         JSONLTracker(path, 10)
     assert path.read_text() == before

@@ -75,14 +75,14 @@ def run_job(
                 "resume: cannot be given to a sweep, which resumes its own jobs when it is started "
                 f"again with the same hydra.sweep.dir, got {composed.resume!r}"
             )
-        recorded = _check_same_job(run_dir, overrides)
+        _check_same_job(run_dir, overrides)
         before = read_result(run_dir)
         if before and before.status == "finished" and before.metric is not None:
             log.info("job %s has finished before: %s", number, run_dir)
             return before.metric
         if (run_dir / CONFIG_FILE).exists():
             return train({**read_config(run_dir), "resume": str(run_dir)}, run_dir, [])
-        return train(plain_values(composed), run_dir, [] if recorded else overrides)
+        return train(plain_values(composed), run_dir, overrides)
     except Exception as error:
         _report_failure(error, number, run_dir, overrides)
         return FAILED_METRIC
@@ -90,15 +90,11 @@ def run_job(
         discard_if_empty(run_dir)
 
 
-def _check_same_job(run_dir: Path, overrides: list[str]) -> bool:
-    """Return whether the folder holds this job already.
-
-    Raises:
-        RunFolderError: it holds another job.
-    """
+def _check_same_job(run_dir: Path, overrides: list[str]) -> None:
+    """Raise `RunFolderError` if the folder holds another job."""
     recorded = read_overrides(run_dir)
     if recorded is None and not (run_dir / CONFIG_FILE).exists():
-        return False
+        return
     own = (recorded or [])[: len(overrides)]
     later = (recorded or [])[len(overrides) :]  # of a job that was resumed by hand
     if own != overrides or (later and not later[0].startswith("resume=")):
@@ -106,7 +102,6 @@ def _check_same_job(run_dir: Path, overrides: list[str]) -> bool:
             f"{run_dir}: holds a job with other overrides, {shlex.join(recorded or [])!r} instead "
             f"of {shlex.join(overrides)!r}; choose another hydra.sweep.dir"
         )
-    return True
 
 
 def _report_failure(error: Exception, number: int, run_dir: Path, overrides: list[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +23,7 @@ from air.evaluators import build_evaluator, build_subject
 from air.evaluators.bound import check_num_samples
 from air.evaluators.interval import HIGH, LOW
 from air.evaluators.subject import Value
+from air.files import write_whole
 from air.run_folder import held
 from air.tracking import ConfusionMatrix, check_tracking, open_wandb
 from air.trained import TrainedRun, open_run
@@ -133,9 +133,7 @@ def _write(
         "settings": config_values(config),
         "figures": {name: _plain(value) for name, value in figures.items()},
     }
-    temporary = output.with_name(output.name + ".partial")
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, output)
+    write_whole(output, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _plain(value: Value) -> Any:

@@ -47,6 +47,7 @@ def build_tracker(
     run_dir: Path,
     resolved_config: dict[str, Any],
     resume_iteration: int | None,
+    looks_again: bool = False,
 ) -> Tracker:
     """Open the trackers of a run.
 
@@ -55,10 +56,12 @@ def build_tracker(
         run_dir: the run's folder.
         resolved_config: every value of the run.
         resume_iteration: where a resumed run goes on; None for a new one.
+        looks_again: whether a resumed run has only its last look at the held-out images before it.
 
     Raises:
         ConfigError: the service does not accept the configuration, or W&B online has no API key.
         MissingExtraError: the service's package is not installed.
+        WriteError: metrics.jsonl cannot be written.
     """
     trackers: list[Tracker] = []
     match config:
@@ -72,4 +75,5 @@ def build_tracker(
             pass
         case _:
             assert_never(config)
-    return Trackers([JSONLTracker(run_dir / METRICS_FILE, resume_iteration), *trackers])
+    record = JSONLTracker(run_dir / METRICS_FILE, resume_iteration, looks_again)
+    return Trackers([record, *trackers])

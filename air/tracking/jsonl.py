@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from air.files import naming, write_whole
 from air.tracking.values import ConfusionMatrix, Histogram, Value
 
 
@@ -20,19 +20,39 @@ class JSONLTracker:
         path: the file. A last line that a crash tore is removed.
         keep_until: on resuming, the iteration to go on from: later lines are removed too, because
             they will be written again. None keeps them all.
+        looks_again: whether the first thing to come is a look at the held-out images at
+            `keep_until`; the line of an earlier one is removed then.
+
+    Raises:
+        WriteError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, keep_until: int | None = None) -> None:
+    def __init__(
+        self, path: Path, keep_until: int | None = None, looks_again: bool = False
+    ) -> None:
+        self._path = path
         if path.exists():
-            _cut(path, math.inf if keep_until is None else keep_until)
-        self._file = path.open("a", encoding="utf-8")
+            _cut(path, math.inf if keep_until is None else keep_until, looks_again)
+        with naming(path):
+            self._file = path.open("ab", buffering=0)
 
     def log(self, iteration: int, values: Mapping[str, Value]) -> None:
-        """Write one line and flush it."""
+        """Write one line, whole or not at all.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
         line = {"iteration": iteration, "time": time.time()}
         line |= {name: _plain(v) for name, v in values.items() if not isinstance(v, Sequence)}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
+        content = (json.dumps(line, allow_nan=False) + "\n").encode()
+        before = self._file.tell()
+        with naming(self._path):
+            try:
+                while content:  # a disk that is nearly full takes a part, and then refuses
+                    content = content[self._file.write(content) :]
+            except OSError:
+                self._file.truncate(before)
+                raise
 
     def summarize(self, values: Mapping[str, float | int | str]) -> None:
         """Do nothing: the last lines hold it all."""
@@ -55,11 +75,15 @@ def _whole_lines(path: Path) -> list[str]:
     return [line for line in lines if line.endswith("\n")]
 
 
-def _cut(path: Path, keep_until: float) -> None:
-    kept = [line for line in _whole_lines(path) if json.loads(line)["iteration"] <= keep_until]
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, path)  # a crash leaves the old file or the new one, never a part
+def _cut(path: Path, keep_until: float, looks_again: bool) -> None:
+    kept = []
+    for text in _whole_lines(path):
+        line = json.loads(text)
+        is_look = any(name.startswith("val/") for name in line)
+        at_end = line["iteration"] == keep_until
+        if line["iteration"] <= keep_until and not (looks_again and at_end and is_look):
+            kept.append(text)
+    write_whole(path, "".join(kept).encode())
 
 
 def _plain(value: float | int | ConfusionMatrix | Histogram) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from air.errors import WriteError
 from air.tracking.values import Value
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,9 @@ class NullTracker:
 class Trackers:
     """Several trackers as one. One that fails is left out from then on: training matters more.
 
+    But where a file of the run itself cannot be written, the run must end, to be resumed without a
+    gap in its records.
+
     Args:
         trackers: where to record.
     """
@@ -84,6 +88,8 @@ class Trackers:
         for tracker in list(self._working):
             try:
                 call(tracker)
+            except WriteError:
+                raise
             except Exception as error:  # whatever a service may raise, but no interruption
                 self._working.remove(tracker)
                 self._failed.append(tracker)

@@ -15,6 +15,7 @@ from typing import Any
 from air.config import TrackioConfig
 from air.errors import ConfigError
 from air.extras import needs_extra
+from air.files import write_whole
 from air.tracking.drawing import with_windows
 from air.tracking.values import ConfusionMatrix, Histogram, Value
 
@@ -132,7 +133,7 @@ def check_trackio(config: TrackioConfig) -> Any:
 def _run_name(config: TrackioConfig, run_dir: Path) -> str:
     path = run_dir / _NAME_FILE
     if not path.exists():
-        path.write_text(f"{config.run_name}-{secrets.token_hex(2)}\n", encoding="utf-8")
+        write_whole(path, f"{config.run_name}-{secrets.token_hex(2)}\n".encode())
     return path.read_text(encoding="utf-8").strip()
 
 

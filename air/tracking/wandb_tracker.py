@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from air.config import WandbConfig
 from air.errors import ConfigError
+from air.files import write_whole
 from air.tracking.values import ConfusionMatrix, Histogram, Picture, Value
 
 log = logging.getLogger(__name__)
@@ -178,9 +179,12 @@ class WandbTracker:
             )
 
     def _start(self, mode: Mode, settings: dict[str, Any], resolved_config: dict[str, Any]) -> Any:
-        return self._wandb.init(
+        run = self._wandb.init(
             settings=self._wandb.Settings(mode=mode, **settings), config=resolved_config
         )
+        for handler in logging.getLogger("wandb").handlers:  # of W&B's debug.log
+            handler.handleError = _ignore  # type: ignore[method-assign]
+        return run
 
     def _convert(self, value: Value) -> Any:
         if isinstance(value, ConfusionMatrix):
@@ -272,8 +276,12 @@ def _run_id(run_dir: Path) -> str:
     path = run_dir / _ID_FILE
     if not path.exists():
         given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
-        path.write_text((given or secrets.token_hex(4)) + "\n", encoding="utf-8")
+        write_whole(path, ((given or secrets.token_hex(4)) + "\n").encode())
     return path.read_text(encoding="utf-8").strip()
+
+
+def _ignore(record: logging.LogRecord) -> None:
+    """Keep quiet, on a full disk, about each line that W&B cannot write about itself."""
 
 
 def _one_line(error: Exception) -> str:
