@@ -34,8 +34,8 @@ class Checkpoint:
         iteration: optimiser steps taken.
         model: the model's state dict.
         optimizer: Adam's state dict.
-        random_states: of the random generators, by device.
-        moving_averages: Pyro's decaying-average baselines.
+        random_states: of the random generators, by device; "cpu-1" is that of a second process.
+        moving_averages: Pyro's decaying-average baselines, with an entry for each image of a batch.
         version: of this package.
         format: of this dataclass.
     """

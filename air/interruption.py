@@ -30,7 +30,10 @@ class Interruption:
 
 @contextlib.contextmanager
 def noticed() -> Iterator[Interruption]:
-    """Notice SIGINT and SIGTERM inside the block, and handle them as before after it."""
+    """Notice SIGINT and SIGTERM inside the block, and handle them as before after it.
+
+    A handler that has been changed inside the block stays.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption  # Python allows handlers in the main thread only
@@ -43,4 +46,5 @@ def noticed() -> Iterator[Interruption]:
         yield interruption
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == interruption.notice:
+                signal.signal(number, handler)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -24,7 +24,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from air.config.parsing import describe_unknown_key
 from air.config.schema import Config
-from air.errors import AIRError, ConfigError
+from air.errors import AIRError, ConfigError, ProcessLostError
+from air.launch import agreed, find_launch, is_to_say
 
 
 def run_command(main: Callable[[], Any], schema: type[Any] = Config) -> None:
@@ -36,11 +37,27 @@ def run_command(main: Callable[[], Any], schema: type[Any] = Config) -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     try:
+        _refuse_sweep_of_several()
         main()
     except (AIRError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {one_line(error, schema)}")
+        _exit(error, one_line(error, schema))
     except OSError as error:  # a full disk, a file where a folder should be, no permission
-        sys.exit(f"error: {error.filename or 'the run folder'}: {error.strerror or error}")
+        _exit(error, f"{error.filename or 'the run folder'}: {error.strerror or error}")
+
+
+def _exit(error: Exception, line: str) -> NoReturn:
+    """End with exit status 1; of the processes that `torchrun` started, one says a line."""
+    said = is_to_say(line, follows=isinstance(error, ProcessLostError))
+    sys.exit(f"error: {line}" if said else 1)
+
+
+def _refuse_sweep_of_several() -> None:
+    size = find_launch().size
+    if size > 1 and {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv):
+        raise ConfigError(
+            f"--multirun: a sweep must be run by one process, got {size}; "
+            "start torchrun once for each job instead"
+        )
 
 
 @contextlib.contextmanager
@@ -55,7 +72,7 @@ def one_line_errors() -> Iterator[None]:
     except AIRError as error:
         if _sweep() is not None:
             raise
-        sys.exit(f"error: {one_line(error)}")
+        _exit(error, one_line(error))
 
 
 def plain_values(composed: DictConfig) -> dict[str, Any]:
@@ -138,7 +155,8 @@ def _run_dir(name: str, resume: str | None) -> str:
     if resume is not None:
         return resume
     folder_name = re.sub(r"[^\w.-]", "-", name)  # before the name itself is checked
-    return f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{folder_name}-{_token()}"
+    new = f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{folder_name}-{_token()}"
+    return agreed("run folder", new)  # by all processes that torchrun started
 
 
 def _sweep() -> HydraConf | None:
