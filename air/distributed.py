@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -219,7 +220,8 @@ def _together() -> Iterator[None]:
         with contextlib.suppress(ValueError):  # not the main thread
             # torchrun is about to end this process too, which shall first say why.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = re.sub(r"^\[[^]]*\]", "", str(error)).strip()  # without the place in Gloo's source
+        reason = said.splitlines()[0].split(". ")[0] if said else type(error).__name__
         raise ProcessLostError(
-            f"another process of this run has ended, and no step can be taken without it ({reason})"
+            f"another process of this run has ended, or cannot be reached ({reason})"
         ) from error

@@ -22,6 +22,7 @@ from air.config import (
 )
 from air.data import load_data
 from air.distributed import Processes, check_shares, joined, share_dreams
+from air.errors import ProcessLostError
 from air.evaluation import Evaluation
 from air.inference import build_objective
 from air.interruption import noticed
@@ -59,7 +60,11 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     check_shares(config, launch.size)
     device = choose_device(config, launch)
     with joined(device) as processes:
-        return _train(config, run_dir, overrides, device, processes)
+        try:
+            return _train(config, run_dir, overrides, device, processes)
+        except ProcessLostError as error:
+            message = f"{error}; resume={run_dir} goes on from what was saved"
+            raise ProcessLostError(message) from error
 
 
 def _train(
