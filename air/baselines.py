@@ -86,3 +86,12 @@ def moving_averages(names_and_values: Any) -> dict[str, Tensor]:
         for name, value in names_and_values
         if name.startswith(MOVING_AVERAGE_PREFIX) and torch.is_tensor(value)
     }
+
+
+def joined_averages(shares: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Put the averages of several processes together: they have an entry for each image of a batch.
+
+    Args:
+        shares: in the order of the images' shares of the batch.
+    """
+    return {name: torch.cat([share[name] for share in shares]) for name in shares[0]}

@@ -37,8 +37,8 @@ class Checkpoint:
         iteration: optimiser steps taken.
         model: the model's state dict.
         optimizer: Adam's state dict.
-        random_states: of the random generators, by device.
-        moving_averages: Pyro's decaying-average baselines.
+        random_states: of the random generators, by device; "cpu-1" is that of a second process.
+        moving_averages: Pyro's decaying-average baselines, with an entry for each image of a batch.
         best: the best look so far, as in `best.json`.
         sums: of the objective's parts since they were last logged.
         num_summed: over how many iterations.

@@ -39,3 +39,7 @@ class DashboardError(AIRError):
 
 class NotKnownError(AIRError):
     """What an evaluator or a picture needs is not in the data; the others can go on."""
+
+
+class ProcessLostError(AIRError):
+    """Another process of the same run has ended, and this one cannot go on alone."""

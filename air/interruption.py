@@ -37,6 +37,8 @@ def noticed() -> Iterator[Interruption]:
     """Notice Ctrl-C, SIGTERM and SIGUSR1 inside the block, and handle them as before after it.
 
     SIGUSR1 is what Slurm sends ahead of a time limit with `--signal=USR1@SECONDS`.
+
+    A handler that has been changed inside the block stays.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -50,4 +52,5 @@ def noticed() -> Iterator[Interruption]:
         yield interruption
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == interruption.notice:
+                signal.signal(number, handler)

@@ -21,16 +21,19 @@ from air.config import (
     config_values,
 )
 from air.data import load_data
-from air.errors import RunFolderError, WriteError
+from air.distributed import Processes, check_shares, joined, share_dreams
+from air.errors import ProcessLostError, RunFolderError, WriteError
 from air.evaluation import Evaluation
 from air.inference import build_objective
-from air.interruption import noticed
+from air.interruption import Interruption, noticed
+from air.launch import ALONE, Launch, find_launch
 from air.model import AIR
+from air.noise import seed_noise
 from air.pictures import draw_prior_samples, draw_reconstructions, sample_scenes, save_figure
 from air.prior import build_presence_schedule
 from air.result import RunResult, discard_result, failure, write_result
 from air.run_folder import check_run_folder, claimed, write_config
-from air.tracking import build_tracker, check_tracking
+from air.tracking import NullTracker, Tracker, build_tracker, check_tracking
 from air.trainer import Outcome, Trainer
 
 log = logging.getLogger(__name__)
@@ -50,15 +53,38 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     Raises:
         AIRError: something the user gave cannot be used; nothing was written then.
         WriteError: a file of the run could not be written; what was written before is whole.
+        ProcessLostError: another process of the run has ended; the last checkpoint stays.
         SystemExit: a signal came; the run was saved, or finished if it was nearly done. Its code is
             that of `Interruption`.
     """
     keep_freed_memory()
+    launch = find_launch()
+    check_shares(config, launch.size)
+    device = choose_device(config, launch)
+    with joined(device) as processes:
+        try:
+            return _train(config, run_dir, overrides, device, processes)
+        except ProcessLostError as error:
+            message = f"{error}; resume={run_dir} goes on from what was saved"
+            raise ProcessLostError(message) from error
+
+
+def _train(
+    config: Config,
+    run_dir: Path,
+    overrides: list[str],
+    device: torch.device,
+    processes: Processes,
+) -> float:
+    """Train as one of several processes; the first one owns the folder."""
     resume = config.resume is not None
-    check_run_folder(run_dir, resume)
-    device = choose_device(config)
-    check_tracking(config.tracking)
-    data = load_data(config.data)
+    if processes.is_first:
+        check_run_folder(run_dir, resume)
+        check_tracking(config.tracking)
+        data = load_data(config.data)
+    processes.wait()  # so that the first one draws scenes, and says so
+    if not processes.is_first:
+        data = load_data(config.data)
     check_sizes(config, data.train.x_size, len(data.train))
     max_count = data.train.max_count
     if max_count is not None and max_count > config.model.num_steps:
@@ -76,25 +102,33 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     model = build_model(config, data.train.x_size).to(device)
     if checkpoint and checkpoint_file:
         load_weights(model, checkpoint, checkpoint_file)
-    objective = build_objective(config.inference, config.sleep)
+    processes.copy_first(model)
+    if not processes.is_first:
+        seed_noise(config.seed, start, processes.rank)
+    objective = build_objective(config.inference, share_dreams(config.sleep, processes.size))
     schedule = build_presence_schedule(config.prior, config.model.num_steps)
 
+    folder = claimed(run_dir, resume) if processes.is_first else contextlib.nullcontext()
     # Pyro's validation looks at every value of every distribution in every step; tests have it on.
     # Signals wait from here on: until an iteration is done, or, at the end, until all is written.
-    with claimed(run_dir, resume), noticed() as interruption, pyro.validation_enabled(False):
-        if latest_checkpoint(run_dir) != newest:  # read before the folder was this run's
-            raise RunFolderError(f"{run_dir}: another process went on with this run meanwhile")
-        discard_result(run_dir)
-        values = {**config_values(config), "resume": None}
-        write_config(run_dir, values, overrides)
-        log.info("run folder: %s", run_dir)
-        only_last_look = start == config.train.num_iterations
-        tracker = build_tracker(
-            config.tracking, run_dir, values, start if resume else None, only_last_look
-        )
+    with folder, noticed() as interruption, pyro.validation_enabled(False):
+        tracker: Tracker = NullTracker()
+        if processes.is_first:
+            if latest_checkpoint(run_dir) != newest:  # read before the folder was this run's
+                raise RunFolderError(f"{run_dir}: another process went on with this run meanwhile")
+            discard_result(run_dir)
+            values = {**config_values(config), "resume": None}
+            write_config(run_dir, values, overrides)
+            log.info("run folder: %s", run_dir)
+            if processes.size > 1:
+                log.info("each of %d processes takes its share of a batch", processes.size)
+            only_last_look = start == config.train.num_iterations
+            tracker = build_tracker(
+                config.tracking, run_dir, values, start if resume else None, only_last_look
+            )
         exit_code, trainer = 1, None
         try:
-            trainer = Trainer(config, model, objective, schedule, data, run_dir, tracker)
+            trainer = Trainer(config, model, objective, schedule, data, run_dir, tracker, processes)
             if checkpoint and checkpoint_file:
                 trainer.restore(checkpoint)
             if resume:
@@ -102,27 +136,36 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
             outcome = trainer.fit(interruption)
             if outcome.evaluation is None:
                 exit_code = interruption.exit_code
-                write_result(run_dir, RunResult("stopped", outcome.iteration, None, {}, None))
-                log.warning(
-                    "stopped by %s at iteration %d; continue with: "
-                    "python scripts/train.py resume=%s",
-                    interruption.signal and interruption.signal.name,
-                    outcome.iteration,
-                    run_dir,
-                )
+                if processes.is_first:
+                    _note_stop(run_dir, outcome.iteration, interruption)
                 raise SystemExit(exit_code)
-            summary, metric = _conclude(config, trainer, outcome), outcome.evaluation.metric
-            write_result(run_dir, RunResult("finished", outcome.iteration, metric, summary, None))
+            metric = outcome.evaluation.metric
+            if processes.is_first:
+                summary = _conclude(config, trainer, outcome)
+                result = RunResult("finished", outcome.iteration, metric, summary, None)
+                write_result(run_dir, result)
             exit_code = 0
         except Exception as error:
-            with contextlib.suppress(WriteError):  # the disk may be what failed
-                write_result(run_dir, failure(error, trainer.iteration if trainer else start))
+            if processes.is_first:
+                with contextlib.suppress(WriteError):  # the disk may be what failed
+                    write_result(run_dir, failure(error, trainer.iteration if trainer else start))
             raise
         finally:
             tracker.finish(exit_code)
         if interruption.signal is not None:  # this run is done, but a sweep must not go on
             raise SystemExit(interruption.exit_code)
     return metric
+
+
+def _note_stop(run_dir: Path, iteration: int, interruption: Interruption) -> None:
+    """Record that a signal stopped the run, and say how to go on."""
+    write_result(run_dir, RunResult("stopped", iteration, None, {}, None))
+    log.warning(
+        "stopped by %s at iteration %d; continue with: python scripts/train.py resume=%s",
+        interruption.signal and interruption.signal.name,
+        iteration,
+        run_dir,
+    )
 
 
 def build_model(config: Config, x_size: int) -> AIR:
@@ -149,19 +192,32 @@ def build_model(config: Config, x_size: int) -> AIR:
     return AIR(x_size=x_size, **arguments)
 
 
-def choose_device(config: Config) -> torch.device:
+def choose_device(config: Config, launch: Launch = ALONE) -> torch.device:
     """Return the device that the configuration means.
 
+    Args:
+        config: the run.
+        launch: which process this is: of several on one machine, each has its own GPU.
+
     Raises:
-        ConfigError: cuda is asked for, and there is none.
+        ConfigError: cuda is asked for, and there is none, or not one for each process.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device: must be auto or cpu on this machine, which has no GPU, got 'cuda'"
         )
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(config.device)
+    if config.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if launch.size == 1:
+        return torch.device("cuda")
+    if launch.local_size > torch.cuda.device_count():
+        raise ConfigError(
+            f"device: must be cpu for {launch.local_size} processes on this machine, which has "
+            f"{torch.cuda.device_count()} GPUs, got {config.device!r}"
+        )
+    device = torch.device("cuda", launch.local_rank)
+    torch.cuda.set_device(device)
+    return device
 
 
 def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> dict[str, float | int | str]:

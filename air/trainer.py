@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
-from collections.abc import Iterator
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +12,13 @@ import torch
 from torch import Tensor
 
 from air import pictures
-from air.baselines import moving_averages
+from air.baselines import joined_averages, moving_averages
 from air.batches import BatchOrder
 from air.best import BestModel
 from air.checkpoint import Checkpoint, checkpoint_path, save_checkpoint
 from air.config import Config, config_values
 from air.data import Data, Scenes
+from air.distributed import ALONE, Processes
 from air.errors import NonFiniteLossError
 from air.evaluation import Evaluation, evaluate
 from air.images import to_unit
@@ -27,9 +26,11 @@ from air.inference import Objective, build_gradients
 from air.inference.estimator import elbo_of
 from air.interruption import Interruption
 from air.model import AIR
+from air.noise import joined_states, random_states, restore_noise
 from air.optim import build_optimizer, build_scheduler, restore_optimizer
 from air.pictures import draw_reconstructions, save_figure, tracked_reconstructions
 from air.prior import PresenceSchedule
+from air.totals import Totals
 from air.tracking import Progress, Tracker, Value
 
 
@@ -52,6 +53,7 @@ class Trainer:
         data: images to train on, and held-out ones.
         run_dir: where checkpoints go.
         tracker: where metrics go.
+        processes: that train the model together; each has all of the data.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Trainer:
         data: Data,
         run_dir: Path,
         tracker: Tracker,
+        processes: Processes = ALONE,
     ) -> None:
         self.config = config
         self.model = model
@@ -70,16 +73,22 @@ class Trainer:
         self.data = data
         self.run_dir = run_dir
         self.tracker = tracker
+        self.processes = processes
         self.device = model.z_where_prior_mean.device
         self.iteration = 0
         self.optimizer = build_optimizer(config.optim, model)
         self.scheduler = build_scheduler(config.optim, self.optimizer, config.train.num_iterations)
         self.order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
         self.gradients = build_gradients(objective, model, self.device, config.train.recorded)
-        self._batch = data.train.batches(self.order.indices, self.device)
+        # Each process asks for its share of a batch.
+        self._batch = data.train.batches(
+            lambda iteration: processes.share(self.order.indices(iteration)), self.device
+        )
         self._parameters = list(model.parameters())
-        self._totals = _Totals()
+        self._totals = Totals()
         self._saved_at: int | None = None
+        self._interruption = Interruption()
+        self._stopping = False
         self._few = data.test.subset(slice(config.train.eval_size))  # of the held-out scenes
         self.best = BestModel(run_dir, len(self._few), self._few.count is not None)
 
@@ -88,10 +97,14 @@ class Trainer:
 
         Raises:
             NonFiniteLossError: a term of the loss is not finite; the last checkpoint stays.
+            ProcessLostError: another process has ended; likewise.
         """
         train = self.config.train
         self._totals.start_clock()
-        with Progress(train.num_iterations, self.iteration) as progress:
+        self._interruption = interruption
+        with Progress(
+            train.num_iterations, self.iteration, shown=self.processes.is_first
+        ) as progress:
             while self.iteration < train.num_iterations:
                 self.step()
                 progress.advance(self.iteration)
@@ -106,13 +119,26 @@ class Trainer:
                         progress.show(self.iteration, **_shown(evaluation))
                     if self.iteration % train.save_every == 0 or last:
                         self.save()
-                if interruption.signal is not None:  # nothing that was due here is left out
+                if self._stopping:  # nothing that was due here is left out
+                    number = self.processes.highest(interruption.signal or 0)
+                    interruption.signal = signal.Signals(number)  # of whichever process got one
                     self.save()
                     return Outcome(self.iteration, None)
         return Outcome(self.iteration, self.look(self.data.test))
 
     def look(self, scenes: Scenes) -> Evaluation:
-        """Evaluate on held-out scenes, log what was found, and keep the model if it is the best."""
+        """Evaluate on held-out scenes, log what was found, and keep the model if it is the best.
+
+        The first process does; the others wait for what it finds.
+        """
+        evaluation, is_best = self.processes.by_first(lambda: self._look(scenes))
+        if is_best:
+            path = self.save()
+            if self.processes.is_first:
+                self.best.keep(path)
+        return evaluation
+
+    def _look(self, scenes: Scenes) -> tuple[Evaluation, bool]:
         evaluation = self._evaluate(scenes)
         is_best = self.best.see(self.iteration, self._comparable(evaluation))
         values: dict[str, Value] = {**evaluation.figures(self.model.num_steps)}
@@ -126,12 +152,12 @@ class Trainer:
                 self.run_dir / pictures.FOLDER / f"reconstructions-{self.iteration:08d}",
             )
         self.tracker.log(self.iteration, {**values, **self.best.figures()})
-        if is_best:
-            self.best.keep(self.save())
-        return evaluation
+        return evaluation, is_best
 
     def save(self) -> Path:
         """Write a checkpoint of this iteration, unless there is one or its weights are not finite.
+
+        All processes have to come here; the first one writes.
 
         Returns:
             The file.
@@ -147,26 +173,26 @@ class Trainer:
                     f"iteration {self.iteration}: parameter {name} is not finite; "
                     f"the last good checkpoint in {self.run_dir} is kept"
                 )
-        random_states = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            random_states["cuda"] = torch.cuda.get_rng_state(self.device)
-        path = save_checkpoint(
-            self.run_dir,
-            Checkpoint(
-                config=config_values(self.config),
-                model_arguments=self.model.arguments,
-                iteration=self.iteration,
-                model=self.model.state_dict(),
-                optimizer=self.optimizer.state_dict(),
-                random_states=random_states,
-                moving_averages=moving_averages(pyro.get_param_store().items()),
-                best=self.best.note(),
-                sums=self._totals.parts,
-                num_summed=self._totals.iterations,
-            ),
-        )
+        averages = moving_averages(pyro.get_param_store().items())
+        gathered = self.processes.gather((random_states(self.device), averages))
+        if self.processes.is_first:
+            save_checkpoint(
+                self.run_dir,
+                Checkpoint(
+                    config=config_values(self.config),
+                    model_arguments=self.model.arguments,
+                    iteration=self.iteration,
+                    model=self.model.state_dict(),
+                    optimizer=self.optimizer.state_dict(),
+                    random_states=joined_states([states for states, _ in gathered]),
+                    moving_averages=joined_averages([averages for _, averages in gathered]),
+                    best=self.best.note(),
+                    sums=self._totals.parts,
+                    num_summed=self._totals.iterations,
+                ),
+            )
         self._saved_at = self.iteration
-        return path
+        return checkpoint_path(self.run_dir, self.iteration)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint exactly where it was written.
@@ -178,26 +204,34 @@ class Trainer:
         optim, total = self.config.optim, self.config.train.num_iterations
         self.scheduler = build_scheduler(optim, self.optimizer, total, checkpoint.iteration)
         for name, value in checkpoint.moving_averages.items():
-            pyro.get_param_store()[name] = value.to(self.device)
+            pyro.get_param_store()[name] = self.processes.share(value).to(self.device)
         self.iteration = self._saved_at = checkpoint.iteration
         self.best.restore(checkpoint.best, checkpoint.iteration)
         self._totals.restore(checkpoint.sums, checkpoint.num_summed, self.device)
-        torch.set_rng_state(checkpoint.random_states["cpu"])
-        if self.device.type == "cuda" and "cuda" in checkpoint.random_states:
-            torch.cuda.set_rng_state(checkpoint.random_states["cuda"], self.device)
+        restore_noise(
+            checkpoint.random_states,
+            self.device,
+            rank=self.processes.rank,
+            size=self.processes.size,
+            seed=self.config.seed,
+            iteration=self.iteration,
+        )
 
     def step(self) -> None:
         """Take one optimiser step on the next batch.
 
         Raises:
             NonFiniteLossError: a term of the loss is not finite.
+            ProcessLostError: another process has ended.
         """
-        batch = to_unit(self._batch(self.iteration), self.device)  # (batch_size, x_size, x_size)
+        batch = to_unit(self._batch(self.iteration), self.device)  # (its share, x_size, x_size)
         prior = self.presence_schedule(self.iteration)
         trial_probabilities = torch.tensor(
             [prior(t) for t in range(self.model.num_steps)], dtype=torch.float64
         )
         parts = self.gradients(batch, trial_probabilities.to(self.device))
+        stop = self._interruption.signal is not None
+        parts, self._stopping = self.processes.sum_step(self._parameters, parts, stop)
         if self.device.type == "cpu":  # a GPU's host would wait; it looks when it logs
             self._check_finite(parts)
         self._totals.add(parts)
@@ -246,50 +280,6 @@ class Trainer:
             **dict(zip(names, rates, strict=False)),
             **{f"prior/p_{t}": float(prior(t)) for t in range(self.model.num_steps)},
         }
-
-
-class _Totals:
-    """Sums of the objective's parts since they were last taken, and how fast they came."""
-
-    def __init__(self) -> None:
-        self.parts: dict[str, Tensor] = {}
-        self.iterations = 0
-        self.start_clock()
-
-    def start_clock(self) -> None:
-        self._timed = 0  # iterations since
-        self._since = time.perf_counter()
-
-    def restore(self, parts: dict[str, Tensor], iterations: int, device: torch.device) -> None:
-        self.parts, self.iterations = {n: v.to(device) for n, v in parts.items()}, iterations
-
-    def add(self, parts: dict[str, Tensor]) -> None:
-        for name, value in parts.items():
-            self.parts[name] = self.parts.get(name, 0.0) + value
-        self.iterations += 1
-        self._timed += 1
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out the time spent inside the block: it is not spent on training."""
-        started = time.perf_counter()
-        yield
-        self._since += time.perf_counter() - started
-
-    def take(self, batch_size: int) -> dict[str, float]:
-        """Return means per image, in nats, and steps per second; start again."""
-        images = self.iterations * batch_size
-        elbo = elbo_of(self.parts).item() / images
-        seconds = time.perf_counter() - self._since
-        figures = {
-            "train/loss": -elbo,
-            "train/elbo": elbo,
-            **{f"train/{name}": value.item() / images for name, value in self.parts.items()},
-            "time/steps_per_second": self._timed / max(seconds, 1e-9),
-        }
-        self.parts, self.iterations = {}, 0
-        self.start_clock()
-        return figures
 
 
 def _shown(evaluation: Evaluation) -> dict[str, float]:

@@ -53,7 +53,7 @@ def metrics_size(run_dir):
 FULL = {  # the largest size, from the call of what on
     "overrides.yaml": (2, "air.run.write_config"),
     "config.yaml": (100, "air.run.write_config"),
-    "metrics.jsonl": (metrics_size, "air.trainer._Totals.take"),
+    "metrics.jsonl": (metrics_size, "air.totals.Totals.take"),
     "checkpoints/00000003.pt": (20_000, "air.trainer.save_checkpoint"),
     "checkpoints/best.json": (20, "air.best.link_whole"),
     "pictures/reconstructions-00000003.png": (2_000, "air.trainer.save_figure"),

@@ -25,7 +25,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from air.config.parsing import describe_unknown_key
 from air.config.schema import Config
-from air.errors import AIRError, ConfigError
+from air.errors import AIRError, ConfigError, ProcessLostError
+from air.launch import agreed, find_launch, is_to_say
 
 _PLUGIN_EXTRAS = {  # Hydra's launchers and sweepers, and the extras of setup.cfg that have them
     "joblib": "joblib",
@@ -45,7 +46,17 @@ def run_command(main: Callable[[], Any], schema: type[Any] = Config) -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     with one_line_errors(schema):
+        _refuse_sweep_of_several()
         main()
+
+
+def _refuse_sweep_of_several() -> None:
+    size = find_launch().size
+    if size > 1 and {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv):
+        raise ConfigError(
+            f"--multirun: a sweep must be run by one process, got {size}; "
+            "start torchrun once for each job instead"
+        )
 
 
 @contextlib.contextmanager
@@ -63,7 +74,9 @@ def one_line_errors(schema: type[Any] = Config) -> Iterator[None]:
         line = user_error_line(error, schema)
         if line is None:
             raise
-        sys.exit(f"error: {line}")
+        # Of the processes that `torchrun` started, one says it.
+        said = is_to_say(line, follows=isinstance(error, ProcessLostError))
+        sys.exit(f"error: {line}" if said else 1)
     except KeyboardInterrupt:  # before training, which saves and stops by itself
         sys.exit(128 + signal.SIGINT)
 
@@ -174,7 +187,8 @@ def _run_dir(name: str, resume: str | None) -> str:
     if resume is not None:
         return resume
     folder_name = re.sub(r"[^\w.-]", "-", name)  # before the name itself is checked
-    return f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{folder_name}-{_token()}"
+    new = f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{folder_name}-{_token()}"
+    return agreed("run folder", new)  # by all processes that torchrun started
 
 
 def _sweep() -> HydraConf | None:

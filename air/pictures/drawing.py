@@ -8,7 +8,6 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from air.colours import step_colour
-from air.files import naming
 
 FOLDER = "pictures"  # of a run
 CELL = 1.3  # inches, of a scene

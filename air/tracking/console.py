@@ -21,9 +21,11 @@ class Progress:
     Args:
         total: iterations in all.
         initial: iterations done before.
+        shown: whether this process has the console.
     """
 
-    def __init__(self, total: int, initial: int = 0) -> None:
+    def __init__(self, total: int, initial: int = 0, shown: bool = True) -> None:
+        self._shown = shown
         self._total = total
         self._initial = initial
         self._started = time.perf_counter()
@@ -32,7 +34,7 @@ class Progress:
         self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
+        if self._shown and sys.stderr.isatty():
             bar: tqdm[NoReturn] = tqdm(
                 total=self._total, initial=self._initial, unit="it", dynamic_ncols=True
             )
@@ -59,6 +61,8 @@ class Progress:
         text = ", ".join(f"{name} {value:.4g}" for name, value in self._figures.items())
         if self._bar is not None:
             self._bar.set_postfix_str(text)
+            return
+        if not self._shown:
             return
         seconds = time.perf_counter() - self._started
         speed = max(iteration - self._initial, 1) / max(seconds, 1e-9)
