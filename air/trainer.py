@@ -119,7 +119,7 @@ class Trainer:
                         progress.show(self.iteration, **_shown(evaluation))
                     if self.iteration % train.save_every == 0 or last:
                         self.save()
-                if self._stopping:  # nothing that was due here is left out
+                if self._is_to_stop():  # nothing that was due here is left out
                     number = self.processes.highest(interruption.signal or 0)
                     interruption.signal = signal.Signals(number)  # of whichever process got one
                     self.save()
@@ -242,6 +242,11 @@ class Trainer:
         self.optimizer.step()
         self.scheduler.step()
         self.iteration += 1
+
+    def _is_to_stop(self) -> bool:
+        """Return what several processes agreed on in the last step, or one knows at once."""
+        alone = self.processes.size == 1
+        return self._interruption.signal is not None if alone else self._stopping
 
     def _evaluate(self, scenes: Scenes) -> Evaluation:
         return evaluate(self.model, scenes, self.presence_schedule(self.iteration))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import traceback
-import warnings
 
+import cloudpickle
 import torch
 
 from air.best import read_best
@@ -16,8 +17,15 @@ from air.errors import AIRError
 from air.result import read_result
 from air.run import train
 from air.tracking import read_metrics
+from air.trainer import Trainer
 
 _CHANGES = ("os.rename", "os.link", "os.remove", "os.mkdir", "os.truncate")
+
+
+# A process that has imported all this and done nothing else. Forking the tests' own process would
+# not do: PyTorch refuses to differentiate in a fork of one that has recorded a step, or has a GPU.
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["tests.conftest", "tests.killing"])
 
 
 class Forked:
@@ -25,34 +33,45 @@ class Forked:
 
     Args:
         work: what it does; an exception is its output, in one line, and exit status 1.
+        *shared: arguments that processes share, from `barrier`.
     """
 
-    def __init__(self, work):
-        reading, writing = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of newer Pythons, about threads, of which are none
-            self._pid = os.fork()
-        if self._pid == 0:
-            _work_and_exit(work, writing)
-        os.close(writing)
+    def __init__(self, work, *shared):
+        reading, writing = _SERVER.Pipe(duplex=False)
+        scored = Trainer._comparable  # the fixture `scored` may have changed it
+        self._process = _SERVER.Process(
+            target=_work_and_exit, args=(cloudpickle.dumps((work, scored)), writing, shared)
+        )
+        self._process.start()
+        writing.close()
         self._reading = reading
 
     def wait(self):
         """Return the exit status, negative for a signal, and all that it printed."""
-        with os.fdopen(self._reading) as pipe:
+        with os.fdopen(os.dup(self._reading.fileno())) as pipe:
             output = pipe.read()
-        _, status = os.waitpid(self._pid, 0)
-        return os.waitstatus_to_exitcode(status), output
+        self._reading.close()
+        self._process.join()
+        status = self._process.exitcode
+        self._process.close()
+        return status, output
 
 
-def _work_and_exit(work, writing):
-    os.dup2(writing, 1)
-    os.dup2(writing, 2)
+def barrier(num):
+    """Return a barrier for so many processes of `Forked`."""
+    return _SERVER.Barrier(num)
+
+
+def _work_and_exit(pickled, writing, shared):
+    os.dup2(writing.fileno(), 1)
+    os.dup2(writing.fileno(), 2)
+    writing.close()
     output = os.fdopen(1, "w", closefd=False)
     sys.stdout = sys.stderr = output
     status = 0
     try:
-        work()
+        work, Trainer._comparable = cloudpickle.loads(pickled)
+        work(*shared)
     except SystemExit as stop:
         status = stop.code
     except AIRError as error:

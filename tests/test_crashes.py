@@ -2,7 +2,6 @@
 
 import os
 import random
-from multiprocessing import Barrier
 
 import pytest
 
@@ -13,7 +12,13 @@ from air.result import read_result
 from air.run import train
 from air.run_folder import held
 from air.trainer import Trainer
-from tests.killing import Forked, assert_same_run, tear_last_checkpoint, train_killed
+from tests.killing import (
+    Forked,
+    assert_same_run,
+    barrier,
+    tear_last_checkpoint,
+    train_killed,
+)
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process that it forks")
 
@@ -51,13 +56,13 @@ def test_killed_at_every_moment(uneven, tmp_path, scored):
 
 def race(config, run_dir, num=3):
     """Start several processes at once on one folder; return their statuses and outputs."""
-    begin = Barrier(num)
+    begin = barrier(num)
 
-    def work():
+    def work(begin):
         begin.wait(60)
         train(config, run_dir, [])
 
-    return [each.wait() for each in [Forked(work) for _ in range(num)]]
+    return [each.wait() for each in [Forked(work, begin) for _ in range(num)]]
 
 
 def test_of_runs_started_at_once_on_one_folder_one_goes_on(uneven, tmp_path, scored):

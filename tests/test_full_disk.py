@@ -30,7 +30,7 @@ def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-def train_full(config, run_dir, size, name, monkeypatch):
+def train_full(config, run_dir, size, name):
     """Train in a process in which the disk is full from the call of a function on."""
 
     def work():
@@ -40,7 +40,7 @@ def train_full(config, run_dir, size, name, monkeypatch):
             limit(size(run_dir) if callable(size) else size)
             return function(*arguments, **keywords)
 
-        monkeypatch.setattr(name, full)
+        pytest.MonkeyPatch().setattr(name, full)
         train(config, run_dir, [])
 
     return Forked(work).wait()
@@ -73,16 +73,14 @@ RARELY = [pytest.param(file, marks=pytest.mark.slow) for file in FULL if file no
 
 
 @pytest.mark.parametrize("file", [*OFTEN, *RARELY])
-def test_the_run_ends_with_one_line_and_goes_on_later(
-    uneven, scored, whole, tmp_path, monkeypatch, file
-):
+def test_the_run_ends_with_one_line_and_goes_on_later(uneven, scored, whole, tmp_path, file):
     # Pictures only where they are what fails: they take a second each.
     pictures = "train.num_pictures=1" if "picture" in file else "train.num_pictures=0"
     expected = whole.with_name(pictures)
     if not expected.exists():
         train(uneven(pictures), expected, [])
     run_dir = tmp_path / "run"
-    status, output = train_full(uneven(pictures), run_dir, *FULL[file], monkeypatch)
+    status, output = train_full(uneven(pictures), run_dir, *FULL[file])
     assert status == 1, output
     errors = [line for line in output.splitlines() if "error" in line.lower()]
     assert errors == [f"error: {run_dir / file}: cannot be written: File too large"]
@@ -151,11 +149,10 @@ def test_a_metrics_line_is_there_whole_or_not_at_all(tmp_path):
     assert [line["iteration"] for line in read_metrics(path)] == [1, 3]
 
 
-def test_the_best_stays_when_a_better_one_cannot_be_kept(tmp_path, monkeypatch):
+def test_the_best_stays_when_a_better_one_cannot_be_kept(tmp_path):
     def unsupported(*paths):
         raise OSError("not supported")
 
-    monkeypatch.setattr(os, "link", unsupported)  # so that it takes room
     best = BestModel(tmp_path, 1, counts_known=True)
     for iteration in (5, 10):
         best.see(iteration, iteration / 10)
@@ -164,6 +161,7 @@ def test_the_best_stays_when_a_better_one_cannot_be_kept(tmp_path, monkeypatch):
             best.keep(path)
 
     def work():
+        pytest.MonkeyPatch().setattr(os, "link", unsupported)  # so that it takes room
         limit(1000)
         best.keep(path)
 

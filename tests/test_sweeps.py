@@ -135,10 +135,11 @@ def test_a_fault_of_the_program_is_reported_with_its_traceback(sweep, trained, t
     result = read_result(tmp_path / "sweep" / "0")
     assert (result.status, result.error) == ("failed", "ZeroDivisionError: of two lines")
 
-    # It starts again in the same folder, and its record is not there twice.
+    # It starts again in the same folder, as if it had not been there.
     status, _, _ = sweep("seed=666,1")
     assert status == 1
-    assert [overrides == [] for _, _, overrides in trained] == [False, False, True, False]
+    assert [config.seed for config, _, _ in trained] == [666, 1, 666, 1]
+    assert len({tuple(overrides) for _, _, overrides in trained}) == 2
 
 
 def test_a_sweep_without_failures_ends_with_0(sweep, trained, tmp_path):
