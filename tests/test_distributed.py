@@ -217,7 +217,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_iteration(train_command, 
     [
         ("train.batch_size=63", "error: train.batch_size: must be a multiple of"),
         ("--multirun", "error: --multirun: a sweep must be run by one process, got 2"),
-        ("model.num_step=3", "error: model.num_step: unknown key"),
+        ("model.num_step=3", "error: model.num_step: no such key"),
     ],
 )
 def test_what_is_wrong_is_said_once_and_leaves_nothing(train_command, tmp_path, override, line):
