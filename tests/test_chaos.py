@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 SEEDS = (0, 1)
+SEED_OVERRIDE = f"seed={','.join(map(str, SEEDS))}"
 SEED_OF_CHANCE = int(os.environ.get("AIR_CHAOS_SEED", "0"))
 LIMITED = ("bash", "-c", 'ulimit -f 400; exec "$@"', "-")  # KiB: less than a checkpoint
 PATIENCE = 240  # seconds, on a busy machine
@@ -134,21 +135,23 @@ class Sweep:
         return result is not None and result.status == "finished"
 
 
-def test_a_disturbed_sweep_ends_like_an_undisturbed_one(train_command, tmp_path):
-    chance = random.Random(SEED_OF_CHANCE)
-    root = tmp_path / "data"
-    overrides = ("experiment=smoke", f"data.root={root}", "train.recorded=false")
+def undisturbed(train_command, tmp_path):
+    """Return the words that ask for a small sweep, and the folder of one that nothing disturbed."""
+    overrides = ("experiment=smoke", f"data.root={tmp_path / 'data'}", "train.recorded=false")
     overrides += ("train.num_iterations=40", "train.batch_size=16", "train.num_pictures=1")
     overrides += ("data.num_test=64", "train.eval_size=64")
     overrides += ("train.log_every=7", "train.eval_every=6", "train.save_every=5")
     load_data(compose_config(overrides).data)
-    whole = tmp_path / "whole"
-    seeds = ",".join(map(str, SEEDS))
-    train_command("-m", *overrides, f"seed={seeds}", f"hydra.sweep.dir={whole}")
+    train_command("-m", *overrides, SEED_OVERRIDE, f"hydra.sweep.dir={tmp_path / 'whole'}")
+    return overrides, tmp_path / "whole"
 
+
+def test_a_disturbed_sweep_ends_like_an_undisturbed_one(train_command, tmp_path):
+    chance = random.Random(SEED_OF_CHANCE)
+    overrides, whole = undisturbed(train_command, tmp_path)
     disturbed = tmp_path / "disturbed"
     disturbed.mkdir()
-    sweep = Sweep(disturbed, overrides, root, chance)
+    sweep = Sweep(disturbed, overrides, tmp_path / "data", chance)
     what = [sweep.killed, sweep.killed, sweep.stopped, sweep.started_twice]
     what += [sweep.on_a_full_disk, sweep.torn, sweep.without_its_data]
     chance.shuffle(what)
@@ -161,3 +164,31 @@ def test_a_disturbed_sweep_ends_like_an_undisturbed_one(train_command, tmp_path)
     for seed in SEEDS:
         sweep.finish(seed)
         assert_same_run(whole / str(seed), sweep.job(seed))
+
+
+def test_a_sweep_killed_and_started_again_runs_only_what_is_unfinished(train_command, tmp_path):
+    chance = random.Random(SEED_OF_CHANCE)
+    overrides, whole = undisturbed(train_command, tmp_path)
+    folder = tmp_path / "again"
+    asked = ("-m", *overrides, SEED_OVERRIDE, f"hydra.sweep.dir={folder}")
+    for job in SEEDS:  # killed while it trains, with all jobs before it finished
+        process = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "scripts" / "train.py"), *asked],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=tmp_path,
+        )
+        deadline = time.monotonic() + PATIENCE
+        while not numbered_checkpoints(folder / str(job)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+    first = folder / "0" / "result.json"
+    before = first.stat().st_mtime_ns
+    said = train_command(*asked).stdout
+    assert f"job 0 has finished before: {folder / '0'}" in said
+    assert first.stat().st_mtime_ns == before
+    for job in SEEDS:
+        assert_same_run(whole / str(job), folder / str(job))

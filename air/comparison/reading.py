@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from air.config.compose import compose_values
 from air.config.jobs import SWEEP_FILE, sweep_jobs
 from air.errors import AIRError, ConfigError, RunFolderError
 from air.result import RESULT_FILE, RunResult, read_result
-from air.run_folder import CONFIG_FILE, METRICS_FILE, OVERRIDES_FILE, is_held, read_config
+from air.run_folder import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    OVERRIDES_FILE,
+    is_held,
+    read_config,
+    read_overrides,
+)
 from air.tracking import read_metrics
 
 Status = Literal["finished", "running", "stopped", "killed", "failed", "waiting", "missing"]
@@ -96,7 +101,7 @@ def read_run(folder: Path, sweep: Path | None) -> Run:
     result = read_result(folder)
     held = result is None and is_held(folder)
     status: Status = result.status if result else "running" if held else "killed"
-    overrides = _read_overrides(folder, problems)
+    overrides = _recorded_overrides(folder, problems)
     values: dict[str, Any] | None = None
     try:
         if (folder / CONFIG_FILE).exists():
@@ -120,14 +125,12 @@ def read_run(folder: Path, sweep: Path | None) -> Run:
     return Run(folder, status, overrides, values, metrics, result, problem, sweep)
 
 
-def _read_overrides(folder: Path, problems: list[str]) -> list[str]:
-    file = folder / OVERRIDES_FILE
+def _recorded_overrides(folder: Path, problems: list[str]) -> list[str]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else []
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.append(f"{file}: damaged: {error}")
+        return read_overrides(folder) or []
+    except RunFolderError as error:
+        problems.append(str(error))
         return []
-    return [str(override) for override in content] if isinstance(content, list) else []
 
 
 # --- what a sweep lacks ---------------------------------------------------------------------------
