@@ -63,8 +63,9 @@ def restore_noise(
     saved = sum(name.partition("-")[0] == "cpu" for name in states)
     if saved != size:
         log.warning(
-            "the checkpoint was written by %d processes and is resumed by %d: each draws new noise",
+            "the checkpoint was written by %d %s and is resumed by %d: each draws new noise",
             saved,
+            "process" if saved == 1 else "processes",
             size,
         )
         seed_noise(seed, iteration, rank)

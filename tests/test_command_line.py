@@ -19,6 +19,7 @@ from air.checkpoint import latest_checkpoint, numbered_checkpoints, read_checkpo
 from air.result import read_result
 from air.tracking import read_metrics
 from tests.conftest import REPOSITORY
+from tests.in_process import run_script
 from tests.wandb_reader import offline_runs, read_offline_run
 
 
@@ -77,6 +78,21 @@ def test_help_and_cfg(train_command, tmp_path):
     shown = train_command("--cfg", "job", "model.num_steps=5").stdout
     assert yaml.safe_load(shown)["model"]["num_steps"] == 5
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["compare", "dashboard", "demo", "evaluate", "make_scenes", "sample", "visualize"],
+)
+def test_help_of_the_other_scripts_lists_their_own_keys(name):
+    result = run_script(name, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"usage: python scripts/{name}.py [KEY=VALUE ...]")
+    assert f"conf/{name}.yaml says what each means" in result.stdout
+    keys = yaml.safe_load((REPOSITORY / "conf" / f"{name}.yaml").read_text()).keys()
+    for key in keys - {"defaults", "hydra"}:
+        assert f"\n{key}:" in result.stdout
+    assert "baseline" not in result.stdout  # a group of train.py's
 
 
 def test_kill_9_and_resume_equal_an_undisturbed_run(train_command, tmp_path):
@@ -170,8 +186,8 @@ BAD = {
     "data=npz": "data.path: is required, but missing",
     "tracking=wandb tracking.mode=online": "tracking.mode: online needs an API key",
     "resume=nowhere": "holds no run",
-    "resume=cut.npz": "cut.npz: File exists",
-    "hydra.run.dir=cut.npz": "cut.npz: File exists",
+    "resume=cut.npz": "cut.npz: must be a folder, got a file",
+    "hydra.run.dir=cut.npz": "cut.npz: must be a folder, got a file",
     "name=a/b": "name: must match",
     "data=npz data.path=absent.npz": "absent.npz",
     "data=npz data.path=cut.npz": "cut.npz",

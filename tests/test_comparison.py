@@ -279,3 +279,20 @@ def test_all_settings_are_drawn_the_best_in_colour(tmp_path):
     assert texts[-1] == "the other 6 settings"
     panels = draw_effects(main_effects(grouping, ACCURACY), ACCURACY).axes
     assert [axis.get_title().split("\n")[0] for axis in panels] == ["optim.lr"]
+
+
+def test_labels_of_many_settings_are_told_apart_and_fit(tmp_path):
+    runs = []
+    for i in range(1, 7):
+        sizes = {f"model__{name}": i for name in ("num_steps", "window_size", "z_what_size")}
+        more = {f"train__{name}": i for name in ("num_iterations", "log_every", "batch_size")}
+        overrides = [f"{key.replace('__', '.')}={i}" for key in (*sizes, *more)]
+        values = changed(**sizes, **more)
+        runs.append(a_run(tmp_path / str(i), values, accuracies(i / 10), overrides=overrides))
+    figure = draw_curves(make_rows(group_runs(runs), ACCURACY, []), ["val/count_accuracy"])
+    (legend,) = figure.legends
+    assert len({text.get_text() for text in legend.get_texts()}) == 6
+    figure.canvas.draw()
+    shown = legend.get_window_extent()
+    assert shown.x0 >= 0
+    assert shown.x1 <= figure.bbox.width

@@ -92,7 +92,8 @@ def test_a_baseline_with_marginal_is_said_to_be_ignored_once(caplog):
 
 BAD = {
     "+model.nm_steps=3": r"model.nm_steps: no such key; did you mean model.num_steps\? allowed: ",
-    "+prior.anneal_to=0.1 prior=constant": "prior.anneal_to: is not a key of the chosen prior",
+    "+prior.anneal_to=0.1 prior=constant": "prior.anneal_to: is not a key of the chosen prior.*"
+    "; if an experiment sets it, ~prior.anneal_to leaves it out",
     "+extra.thing=1": "extra: no such key",
     "model.num_steps=0": "model.num_steps: must be greater than or equal to 1, got 0",
     "model.num_steps=2.5": "model.num_steps: must be a valid integer",

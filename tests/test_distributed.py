@@ -174,7 +174,7 @@ def test_one_writer_and_other_numbers_of_processes(train_command, tmp_path, sett
     process = start(tmp_path, f"resume={run_dir}", "train.num_iterations=40")
     output = ended(process)
     assert process.returncode == 0, output
-    assert "written by 1 processes and is resumed by 2" in output
+    assert "written by 1 process and is resumed by 2" in output
     last = read_checkpoint(latest_checkpoint(run_dir))
     assert last.iteration == 40
     assert last.random_states.keys() == {"cpu", "cpu-1"}

@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 import air.run
 from air.checkpoint import latest_checkpoint, read_checkpoint
 from air.config.compose import compose_config
+from air.interruption import TRY_AGAIN
 from air.result import RunResult, read_result, write_result
 from air.run_folder import held
 from air.tracking import read_metrics
@@ -63,7 +64,7 @@ def trained(monkeypatch):
         if config.seed == 666:
             raise ZeroDivisionError("of two\nlines")
         if config.seed == 15:
-            raise SystemExit(128 + 15)  # as after SIGTERM
+            raise SystemExit(TRY_AGAIN)  # as after SIGTERM
         return 0.5
 
     monkeypatch.setattr(air.run, "train", train)
@@ -164,11 +165,22 @@ def test_a_folder_name_that_hydra_would_not_read_plainly(sweep, trained, tmp_pat
     assert trained[0][1] == tmp_path / "a, (new) sweep" / "0"
 
 
-def test_a_stopped_job_stops_the_sweep(sweep, trained, tmp_path):
-    handler = signal.getsignal(signal.SIGTERM)
+def test_a_stopped_job_stops_the_sweep(sweep, trained, tmp_path, monkeypatch, capfd):
+    at_exit = []
+    monkeypatch.setattr("atexit.register", lambda *call: at_exit.append(call))
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    handlers = [signal.getsignal(number) for number in numbers]
     status, _, _ = sweep("seed=1,15,2")
-    signal.signal(signal.SIGTERM, handler)  # a process that ends has no need to
-    assert status == 128 + 15
+    for number, handler in zip(numbers, handlers, strict=True):
+        with pytest.raises(SystemExit, match=f"^{TRY_AGAIN}$"):  # between jobs, too
+            signal.getsignal(number)(number, None)
+        signal.signal(number, handler)  # a process that ends has no need to
+    ((say, *arguments),) = at_exit
+    say(*arguments)
+    err = capfd.readouterr().err
+    assert err.startswith(f"the sweep stopped; go on with: python {SCRIPT} -m experiment=smoke ")
+    assert err.endswith(" seed=1,15,2 hydra.sweep.dir=sweep\n")
+    assert status == TRY_AGAIN
     assert [config.seed for config, _, _ in trained] == [1, 15]
     assert not (tmp_path / "sweep" / "1" / "result.json").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,7 @@ from air.comparison.table import Row
 
 _FONT_SIZE = 8
 _GREY = "0.8"
-_LABEL_WIDTH = 65  # characters under a panel
+_LABEL_WIDTH = 58  # characters under a panel
 
 
 def draw_curves(rows: Sequence[Row], names: Sequence[str]) -> Figure | None:
@@ -40,7 +41,12 @@ def draw_curves(rows: Sequence[Row], names: Sequence[str]) -> Figure | None:
     if not known:
         return None
     coloured, grey = rows[: len(SERIES_COLOURS)], rows[len(SERIES_COLOURS) :]
-    figure = Figure(figsize=(4.4 * len(known), 3.8 + 0.17 * len(coloured)), layout="constrained")
+    labels = [
+        textwrap.fill(label, _LABEL_WIDTH * len(known), subsequent_indent="  ")
+        for label in _labels(coloured, known)
+    ]
+    lines = "\n".join(labels).count("\n") + 1
+    figure = Figure(figsize=(4.4 * len(known), 3.8 + 0.17 * lines), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
         for row in reversed(grey):
             _draw_curve(axis, _points(row, name), len(row.group.runs), _GREY, band=False)
@@ -52,8 +58,8 @@ def draw_curves(rows: Sequence[Row], names: Sequence[str]) -> Figure | None:
         _leave_out_the_beginning(axis)
         axis.grid(alpha=0.3)
     handles = [
-        Line2D([], [], color=colour, label=_shorten(label, _LABEL_WIDTH * len(known)))
-        for label, colour in zip(_labels(coloured, known), SERIES_COLOURS, strict=False)
+        Line2D([], [], color=colour, label=label)
+        for label, colour in zip(labels, SERIES_COLOURS, strict=False)
     ]
     if grey:
         label = "one more setting" if len(grey) == 1 else f"the other {len(grey)} settings"
@@ -176,17 +182,15 @@ def _format_values(axis: Axes, name: str) -> None:
 
 def _labels(rows: Sequence[Row], known: Sequence[str]) -> list[str]:
     """Return what sets each row apart, with the last part of a key where that says which it is."""
-    keys = list(rows[0].group.cells)
+    cells = [row.group.cells for row in rows]
+    keys = [key for key in cells[0] if len(rows) == 1 or len({each[key] for each in cells}) > 1]
     ends = [key.rpartition(".")[2] for key in keys]
     shown = [end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)]
     labels = []
     for row in rows:
-        pairs = zip(shown, row.group.cells.values(), strict=True)
-        text = ", ".join(f"{name}={short(value)}" for name, value in pairs) or "all runs"
+        values = (short(row.group.cells[key]) for key in keys)
+        pairs = zip(shown, values, strict=True)
+        text = ", ".join(f"{name}={value}" for name, value in pairs) or "all runs"
         logged = any(_points(row, name) for name in known)
         labels.append(f"{text}  ({len(row.group.runs)}{'' if logged else ', nothing logged'})")
     return labels
-
-
-def _shorten(label: str, width: int) -> str:
-    return label if len(label) <= width else f"{label[: width - 1]}…"

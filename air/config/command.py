@@ -90,7 +90,9 @@ def user_error_line(error: Exception, schema: type[Any] = Config) -> str | None:
     """
     if isinstance(error, (AIRError, HydraException, OmegaConfBaseException)):
         return one_line(error, schema)
-    if isinstance(error, OSError):  # a full disk, a file where a folder should be, no permission
+    if isinstance(error, FileExistsError) and os.path.isfile(error.filename):
+        return f"{error.filename}: must be a folder, got a file"
+    if isinstance(error, OSError):  # a full disk, no permission
         return f"{error.filename or 'the run folder'}: {error.strerror or error}"
     return None
 

@@ -151,7 +151,9 @@ def _describe(item: Any, values: Mapping[str, Any], schema: type[Any]) -> str:
     key = _key(item["loc"], values)
     match item["type"]:
         case "unexpected_keyword_argument":
-            return describe_unknown_key(key, schema)
+            line = describe_unknown_key(key, schema)
+            other = "is not a key of the chosen" in line
+            return f"{line}; if an experiment sets it, ~{key} leaves it out" if other else line
         case "missing":
             return f"{key}: is required, but missing"
         case "union_tag_invalid":

@@ -8,6 +8,7 @@ JOB/             the run of a job; result.json and overrides.yaml also if it cou
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
@@ -35,6 +36,7 @@ from air.config.command import (
     user_error_line,
 )
 from air.errors import ConfigError, RunFolderError
+from air.interruption import TRY_AGAIN
 from air.result import RunResult, read_result, write_result
 from air.run_folder import (
     CONFIG_FILE,
@@ -142,18 +144,21 @@ class SweepCallback(Callback):
             sweep_dir.mkdir(parents=True, exist_ok=True)
             self._hold.enter_context(held(sweep_dir))
             # Python would not let a launcher end its processes; jobs in this one save first.
-            self._hold.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-            signal.signal(signal.SIGTERM, _end)
+            for number in {signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM)}:
+                self._hold.callback(signal.signal, number, signal.getsignal(number))
+                signal.signal(number, _end)
             for report in (sweep_dir / _FAILED).glob("*"):
                 report.unlink()
             _fix_folder(config, sweep_dir)
             OmegaConf.save(config, sweep_dir / _SWEEP_FILE)  # not every sweeper does
             log.info("sweep folder: %s; if it stops, go on with: %s", sweep_dir, _again(sweep_dir))
+            atexit.register(_say_how_to_go_on, sweep_dir)  # whatever ends the process before
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say which jobs failed, if any, and end with exit status 1 then."""
         sweep_dir = Path(config.hydra.sweep.dir)
         self._hold.close()
+        atexit.unregister(_say_how_to_go_on)
         reports = sorted((sweep_dir / _FAILED).glob("*"), key=lambda path: int(path.name))
         if reports:
             jobs = "job" if len(reports) == 1 else "jobs"
@@ -167,7 +172,11 @@ class SweepCallback(Callback):
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+    sys.exit(TRY_AGAIN)
+
+
+def _say_how_to_go_on(sweep_dir: Path) -> None:
+    print(f"the sweep stopped; go on with: {_again(sweep_dir)}", file=sys.stderr)
 
 
 def _check_same_sweep(sweep_dir: Path, config: DictConfig) -> None:
