@@ -23,6 +23,9 @@ def configured(data_root):
     return config
 
 
+PLAIN = "train.recorded=false"  # recording takes longer than 20 plain steps
+
+
 def final_state(run_dir):
     return read_checkpoint(latest_checkpoint(run_dir))
 
@@ -86,7 +89,7 @@ def test_resuming_goes_on_exactly(configured, tmp_path, overrides, monkeypatch):
 
 def test_same_seed_same_run_and_zero_is_a_seed(configured, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train(configured(f"seed={seed}"), tmp_path / name, [])
+        train(configured(f"seed={seed}", PLAIN), tmp_path / name, [])
     assert_equal(final_state(tmp_path / "a"), final_state(tmp_path / "b"))
     with pytest.raises(AssertionError):
         assert_equal(final_state(tmp_path / "a"), final_state(tmp_path / "c"))
@@ -94,7 +97,7 @@ def test_same_seed_same_run_and_zero_is_a_seed(configured, tmp_path):
 
 def test_metrics_hold_losses_parts_counts_rates_and_prior(configured, tmp_path):
     settings = ["prior=linear", "prior.anneal_duration=20", "optim.lr=1e-3"]
-    settings += ["optim.warmup_iterations=0"]
+    settings += ["optim.warmup_iterations=0", PLAIN]
     metric = train(configured(*settings), tmp_path, [])
     lines = read_metrics(tmp_path / "metrics.jsonl")
     trained = [line for line in lines if "train/loss" in line]
@@ -162,14 +165,14 @@ def test_more_objects_than_steps_is_said(configured, tmp_path, caplog):
 def test_clipping_is_per_image(configured, tmp_path):
     """A gradient that is never clipped changes nothing; one that always is, does."""
     for name, limit in (("none", "null"), ("loose", "1e9"), ("tight", "1e-9")):
-        train(configured(f"optim.clip_norm={limit}"), tmp_path / name, [])
+        train(configured(f"optim.clip_norm={limit}", PLAIN), tmp_path / name, [])
     assert_equal(final_state(tmp_path / "none"), final_state(tmp_path / "loose"))
     with pytest.raises(AssertionError):
         assert_equal(final_state(tmp_path / "none"), final_state(tmp_path / "tight"))
 
 
 def test_folders_are_claimed(configured, tmp_path):
-    train(configured(), tmp_path, ["a=1"])
+    train(configured(PLAIN), tmp_path, ["a=1"])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
     with pytest.raises(RunFolderError, match="already holds a run, which is never overwritten"):
         train(configured(), tmp_path, [])
