@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
 METRICS_FILE = "metrics.jsonl"
+SWEEP_FILE = "multirun.yaml"  # of a sweep's folder, in Hydra's words
 _LOG_FILE = "train.log"
 _LOCK_FILE = ".lock"
 

@@ -206,7 +206,8 @@ class Trainer:
         for name, value in checkpoint.moving_averages.items():
             pyro.get_param_store()[name] = self.processes.share(value).to(self.device)
         self.iteration = self._saved_at = checkpoint.iteration
-        self.best.restore(checkpoint.best, checkpoint.iteration)
+        if self.processes.is_first:  # it may write
+            self.best.restore(checkpoint.best, checkpoint.iteration)
         self._totals.restore(checkpoint.sums, checkpoint.num_summed, self.device)
         restore_noise(
             checkpoint.random_states,

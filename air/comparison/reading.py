@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from air.config.compose import compose_values
-from air.config.jobs import SWEEP_FILE, sweep_jobs
+from air.config.jobs import sweep_jobs
 from air.errors import AIRError, ConfigError, RunFolderError
 from air.result import RESULT_FILE, RunResult, read_result
 from air.run_folder import (
     CONFIG_FILE,
     METRICS_FILE,
     OVERRIDES_FILE,
+    SWEEP_FILE,
     is_held,
     read_config,
     read_overrides,

@@ -6,12 +6,12 @@ are half trained and starts those that are missing. A run of its own is resumed.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from air.comparison.reading import Run
+from air.config.command import folder_override
 from air.config.jobs import sweep_overrides
 from air.errors import RunFolderError
 from air.run_folder import CONFIG_FILE, is_held
@@ -38,7 +38,12 @@ def _start_again(sweep: Path, again: dict[Path, str]) -> bool:
     """Add the command that starts a sweep again, if its own record tells it."""
     if sweep not in again and not is_held(sweep):
         try:
-            words = [*_TRAIN, "-m", *sweep_overrides(sweep), _override("hydra.sweep.dir", sweep)]
+            words = [
+                *_TRAIN,
+                "-m",
+                *sweep_overrides(sweep),
+                folder_override("hydra.sweep.dir", sweep),
+            ]
         except RunFolderError:  # the comparison has said so
             return False
         again[sweep] = shlex.join(words)
@@ -47,13 +52,5 @@ def _start_again(sweep: Path, again: dict[Path, str]) -> bool:
 
 def _go_on(run: Run) -> str:
     if (run.folder / CONFIG_FILE).exists():
-        return shlex.join([*_TRAIN, _override("resume", run.folder)])
-    return shlex.join([*_TRAIN, *run.overrides, _override("hydra.run.dir", run.folder)])
-
-
-def _override(key: str, folder: Path) -> str:
-    """Return `key=folder`, quoted where Hydra's grammar asks for it."""
-    if re.fullmatch(r"[\w./+-]+", str(folder)):
-        return f"{key}={folder}"
-    escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+        return shlex.join([*_TRAIN, folder_override("resume", run.folder)])
+    return shlex.join([*_TRAIN, *run.overrides, folder_override("hydra.run.dir", run.folder)])

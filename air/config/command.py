@@ -18,6 +18,7 @@ from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -124,6 +125,13 @@ def hydra_run_dir() -> Path:
 def hydra_overrides() -> list[str]:
     """Return the overrides of this job, as they were given."""
     return list(HydraConfig.get().overrides.task)
+
+
+def folder_override(key: str, folder: Path) -> str:
+    """Return `key=folder`, quoted where Hydra's grammar asks for it."""
+    text = str(folder)
+    plain = re.fullmatch(r"[\w./-]+", text)
+    return f"{key}={text if plain else QuotedString(text, Quote.single).with_quotes()}"
 
 
 def resumed_values(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from hydra.errors import HydraException
 from air.config.command import one_line
 from air.config.compose import hydra_on_conf
 from air.errors import RunFolderError
-
-SWEEP_FILE = "multirun.yaml"
+from air.run_folder import SWEEP_FILE
 
 
 def sweep_jobs(sweep_dir: Path) -> list[list[str]] | None:

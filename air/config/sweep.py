@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import logging
 import math
-import re
 import shlex
 import signal
 import sys
@@ -24,11 +23,11 @@ from typing import Any, NoReturn
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from air.config.command import (
+    folder_override,
     hydra_overrides,
     hydra_run_dir,
     one_line_errors,
@@ -37,10 +36,11 @@ from air.config.command import (
 )
 from air.errors import ConfigError, RunFolderError
 from air.interruption import TRY_AGAIN
-from air.result import RunResult, read_result, write_result
+from air.result import RunResult, failure, read_result, write_result
 from air.run_folder import (
     CONFIG_FILE,
     OVERRIDES_FILE,
+    SWEEP_FILE,
     discard_if_empty,
     held,
     read_config,
@@ -50,7 +50,6 @@ from air.run_folder import (
 
 # What a sweeper gets for a job that failed: it maximises, so this is worse than any other.
 FAILED_METRIC = -math.inf
-_SWEEP_FILE = "multirun.yaml"
 _FAILED = ".failed"
 
 log = logging.getLogger(__name__)
@@ -109,7 +108,7 @@ def _check_same_job(run_dir: Path, overrides: list[str]) -> None:
 def _report_failure(error: Exception, number: int, run_dir: Path, overrides: list[str]) -> None:
     line = user_error_line(error)
     trace = "" if line else "\n" + "".join(traceback.format_exception(error)).rstrip()
-    line = line or " ".join(f"{type(error).__name__}: {error}".split())
+    line = line or failure(error, 0).error
     report = f"job {number} ({shlex.join(overrides)}): {line}{trace}"
     log.error("failed: %s", report)
     with contextlib.suppress(OSError):  # the disk may be what failed
@@ -150,7 +149,7 @@ class SweepCallback(Callback):
             for report in (sweep_dir / _FAILED).glob("*"):
                 report.unlink()
             _fix_folder(config, sweep_dir)
-            OmegaConf.save(config, sweep_dir / _SWEEP_FILE)  # not every sweeper does
+            OmegaConf.save(config, sweep_dir / SWEEP_FILE)  # not every sweeper does
             log.info("sweep folder: %s; if it stops, go on with: %s", sweep_dir, _again(sweep_dir))
             atexit.register(_say_how_to_go_on, sweep_dir)  # whatever ends the process before
 
@@ -186,7 +185,7 @@ def _check_same_sweep(sweep_dir: Path, config: DictConfig) -> None:
     if not any(sweep_dir.glob(f"*/{OVERRIDES_FILE}")):
         return  # no job has been there
     try:
-        recorded = OmegaConf.create(yaml.safe_load((sweep_dir / _SWEEP_FILE).read_bytes()))
+        recorded = OmegaConf.create(yaml.safe_load((sweep_dir / SWEEP_FILE).read_bytes()))
         before = _asked_for(recorded)
     except (FileNotFoundError, yaml.YAMLError, AttributeError, TypeError, ValueError):
         return  # it was killed while it wrote this file; the jobs have their own overrides
@@ -208,19 +207,13 @@ def _fix_folder(config: DictConfig, sweep_dir: Path) -> None:
     with read_write(config), open_dict(config):
         config.hydra.sweep.dir = str(sweep_dir)
         kept = [each for each in config.hydra.overrides.hydra if not _sets_folder(each)]
-        config.hydra.overrides.hydra = [*kept, _folder_override(sweep_dir)]
+        config.hydra.overrides.hydra = [*kept, folder_override("hydra.sweep.dir", sweep_dir)]
 
 
 def _sets_folder(override: str) -> bool:
     return override.lstrip("+").startswith("hydra.sweep.dir=")
 
 
-def _folder_override(sweep_dir: Path) -> str:
-    text = str(sweep_dir)
-    plain = re.fullmatch(r"[\w./-]+", text)
-    return f"hydra.sweep.dir={text if plain else QuotedString(text, Quote.single).with_quotes()}"
-
-
 def _again(sweep_dir: Path) -> str:
     given = [argument for argument in sys.argv if not _sets_folder(argument)]
-    return shlex.join(["python", *given, _folder_override(sweep_dir)])
+    return shlex.join(["python", *given, folder_override("hydra.sweep.dir", sweep_dir)])
