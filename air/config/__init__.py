@@ -4,6 +4,7 @@ Nothing here imports torch, so a wrong configuration is reported before anything
 Those that know Hydra, `air.config.command`, `compose` and `jobs`, are not imported here.
 """
 
+from air.config.fields import WhichCheckpoint
 from air.config.parsing import (
     DIGIT_SIZE,
     check_scenes,
@@ -39,7 +40,6 @@ from air.config.schema import (
     TrackioConfig,
     TrainConfig,
     WandbConfig,
-    WhichCheckpoint,
 )
 from air.errors import ConfigError
 

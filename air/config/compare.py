@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from air.config.schema import strict
+from air.config.fields import strict
 from air.config.visualize import Formats
 
 Name = Annotated[str, Field(min_length=1)]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.config.schema import strict
+from air.config.fields import strict
 
 Name = Annotated[str, Field(min_length=1)]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.config.schema import PositiveInt, PositiveReal, Probability, WhichCheckpoint, strict
+from air.config.fields import PositiveInt, PositiveReal, Probability, WhichCheckpoint, strict
 
 Port = Annotated[int, Field(ge=0, lt=2**16)]
 

@@ -6,15 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from air.config.schema import (
-    Count,
-    DataConfig,
-    PositiveInt,
-    Probability,
-    Seed,
-    WhichCheckpoint,
-    strict,
-)
+from air.config.fields import Count, PositiveInt, Probability, Seed, WhichCheckpoint, strict
+from air.config.schema import DataConfig
 
 EvaluatorName = Literal[
     "counts",

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.config.schema import MultiMNISTConfig, MultiMNISTFullConfig, PositiveInt, strict
+from air.config.fields import PositiveInt, strict
+from air.config.schema import MultiMNISTConfig, MultiMNISTFullConfig
 
 
 @strict

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from air.config.schema import Count, DataConfig, PositiveInt, Seed, WhichCheckpoint, strict
+from air.config.fields import Count, PositiveInt, Seed, WhichCheckpoint, strict
+from air.config.schema import DataConfig
 
 PictureName = Literal[
     "reconstructions",
