@@ -105,7 +105,8 @@ def _train(
     processes.copy_first(model)
     if not processes.is_first:
         seed_noise(config.seed, start, processes.rank)
-    objective = build_objective(config.inference, share_dreams(config.sleep, processes.size))
+    sleep = share_dreams(config.sleep, processes.size)
+    objective = build_objective(config.inference, sleep, config.search)
     schedule = build_presence_schedule(config.prior, config.model.num_steps)
 
     folder = claimed(run_dir, resume) if processes.is_first else contextlib.nullcontext()

@@ -23,7 +23,7 @@ from air.errors import NonFiniteLossError
 from air.evaluation import Evaluation, evaluate
 from air.images import to_unit
 from air.inference import Objective, build_gradients
-from air.inference.estimator import elbo_of
+from air.inference.estimator import PARTS, elbo_of
 from air.interruption import Interruption
 from air.model import AIR
 from air.noise import joined_states, random_states, restore_noise
@@ -267,7 +267,8 @@ class Trainer:
         return figures["train/loss"]
 
     def _check_finite(self, parts: dict[str, Tensor]) -> None:
-        loss = -elbo_of(parts).item() + float(parts.get("sleep", 0.0))
+        further = sum(float(part) for name, part in parts.items() if name not in PARTS)
+        loss = -elbo_of(parts).item() + further
         if math.isfinite(loss):
             return
         wrong = [name for name, value in parts.items() if not value.isfinite()]

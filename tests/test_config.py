@@ -34,7 +34,7 @@ def test_every_option_composes_and_builds(option):
     path = ["data.path=x"] if option in ("data=npz", "data=shards") else []
     config = parse_config(composed(option, *path))
     model = build_model(config, x_size=50)
-    build_objective(config.inference, config.sleep)
+    build_objective(config.inference, config.sleep, config.search)
     prior = build_presence_schedule(config.prior, config.model.num_steps)(0)
     assert all(0 < prior(t) < 1 for t in range(model.num_steps))
     assert parse_config(config_values(config)) == config
@@ -111,6 +111,11 @@ BAD = {
     "sleep.weight=0": "sleep.weight: must be greater than 0, got 0",
     "sleep.batch_size=0": "sleep.batch_size: must be greater than or equal to 1, got 0",
     "sleep.max_objects=0": "sleep.max_objects: must be greater than or equal to 1, got 0",
+    "search=cuts search.margin=-1": "search.margin: must be greater than or equal to 0, got -1",
+    "search=cuts search.num_cuts=0": "search.num_cuts: must be greater than or equal to 1, got 0",
+    "search=cuts search.num_cuts=17": "search.num_cuts: must be less than or equal to 16, got 17",
+    "search=cuts inference=reinforce": "inference.kind: must be marginal with search=cuts",
+    "search=cuts model.num_steps=1": "model.num_steps: must be at least 2 with search=cuts.* got 1",
     "model.encoder_net=[10,0]": "model.encoder_net.1: must be greater than or equal to 1, got 0",
     "prior.success=0": "prior.success: must be greater than 0, got 0",
     "prior.success=1.0": "prior.success: must be less than 1, got 1.0",

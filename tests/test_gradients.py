@@ -4,7 +4,7 @@ import pyro
 import pytest
 import torch
 
-from air.inference import MarginalELBO, Objective, ReinforceELBO, SleepPhase
+from air.inference import CountSearch, MarginalELBO, Objective, ReinforceELBO, SleepPhase
 from air.inference.gradients import (
     CudaGraphGradients,
     HandlerGradients,
@@ -28,11 +28,16 @@ def asleep():
     return Objective(MarginalELBO(), SleepPhase(0.5, 3, max_objects=2, codes="posterior"))
 
 
+def searching():
+    return Objective(MarginalELBO(), None, CountSearch(0.5, 2, 2, margin=0.0))
+
+
 def variants():
     return [
         pytest.param(marginal, {}, id="marginal"),
         pytest.param(marginal, {"embed_channels": [2], "embed_net": [4]}, id="marginal-conv"),
         pytest.param(asleep, {}, id="marginal-sleep"),
+        pytest.param(searching, {}, id="marginal-search"),
         pytest.param(reinforce, {}, id="reinforce"),
         pytest.param(reinforce, {"use_masking": False}, id="reinforce-unmasked"),
         pytest.param(

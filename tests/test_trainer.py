@@ -52,7 +52,7 @@ def assert_equal(one, other):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["optim=cosine", "optim.warmup_iterations=3"],
+        ["optim=cosine", "optim.warmup_iterations=3", "search=cuts"],
         ["inference=reinforce", "baseline=neural", "prior=exponential", "optim.clip_norm=10"],
         ["inference=reinforce", "baseline=moving_average", "model.use_masking=false"],
     ],
@@ -97,7 +97,7 @@ def test_same_seed_same_run_and_zero_is_a_seed(configured, tmp_path):
 
 def test_metrics_hold_losses_parts_counts_rates_and_prior(configured, tmp_path):
     settings = ["prior=linear", "prior.anneal_duration=20", "optim.lr=1e-3"]
-    settings += ["optim.warmup_iterations=0", PLAIN]
+    settings += ["optim.warmup_iterations=0", "search=cuts", "search.margin=0", PLAIN]
     metric = train(configured(*settings), tmp_path, [])
     lines = read_metrics(tmp_path / "metrics.jsonl")
     trained = [line for line in lines if "train/loss" in line]
@@ -107,6 +107,7 @@ def test_metrics_hold_losses_parts_counts_rates_and_prior(configured, tmp_path):
         assert line["train/elbo"] == pytest.approx(parts[0] - sum(parts[1:]), rel=1e-5)
         assert line["train/loss"] == -line["train/elbo"]
         assert line["train/sleep"] > 0
+        assert line["train/search"] > 0
         assert line["time/steps_per_second"] > 0
     assert [line["optim/lr"] for line in trained] == pytest.approx([7.5e-4, 5e-4, 2.5e-4, 0])
     assert trained[0]["prior/p_0"] > trained[-1]["prior/p_0"] > 0

@@ -40,7 +40,7 @@ def build_trainer(config: Config, data: Data) -> Trainer:
     return Trainer(
         config,
         model,
-        build_objective(config.inference, config.sleep),
+        build_objective(config.inference, config.sleep, config.search),
         build_presence_schedule(config.prior, config.model.num_steps),
         data,
         Path("nowhere"),

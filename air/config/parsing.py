@@ -145,6 +145,17 @@ def _check_across_fields(config: Config) -> None:
             "model.use_masking: must be true with inference=marginal, which is defined for the "
             "masked objective only, got False; inference=reinforce trains without masking"
         )
+    if config.search.kind == "cuts":
+        if config.inference.kind != "marginal":
+            raise ConfigError(
+                "inference.kind: must be marginal with search=cuts, which compares the bounds of "
+                f"all counts, got {config.inference.kind}"
+            )
+        if config.model.num_steps < 2:
+            raise ConfigError(
+                "model.num_steps: must be at least 2 with search=cuts, which looks for pairs, "
+                f"got {config.model.num_steps}"
+            )
 
 
 def _describe(item: Any, values: Mapping[str, Any], schema: type[Any]) -> str:

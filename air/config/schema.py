@@ -193,6 +193,28 @@ class DreamsConfig:
 SleepConfig = NoSleepConfig | DreamsConfig
 
 
+@strict
+class NoSearchConfig:
+    """The guide's own path alone says how many objects there are."""
+
+    kind: Literal["none"]
+
+
+@strict
+class CutsConfig:
+    """A search: images cut in two, and one window over everything, may explain an image better."""
+
+    kind: Literal["cuts"]
+    weight: PositiveReal  # of -log q(the best count) against an image's -ELBO
+    # pairs of objects tried for each image; the smallest images have no more lines to cut along
+    num_cuts: Annotated[int, Field(ge=1, le=16)]
+    num_windows: PositiveInt  # single objects tried for each image
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # nats between best and next count
+
+
+SearchConfig = NoSearchConfig | CutsConfig
+
+
 # --- optimisation, training, tracking -----------------------------------------------------------
 
 
@@ -271,6 +293,7 @@ class Config:
     baseline: Annotated[BaselineConfig, Field(discriminator="kind")]
     inference: InferenceConfig
     sleep: Annotated[SleepConfig, Field(discriminator="kind")]
+    search: Annotated[SearchConfig, Field(discriminator="kind")]
     optim: OptimConfig
     train: TrainConfig
     tracking: Annotated[TrackingConfig, Field(discriminator="kind")]

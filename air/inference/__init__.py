@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing_extensions import assert_never
 
-from air.config import DreamsConfig, InferenceConfig, SleepConfig
+from air.config import (
+    CutsConfig,
+    DreamsConfig,
+    InferenceConfig,
+    SearchConfig,
+    SleepConfig,
+)
 from air.inference.estimator import Estimator
 from air.inference.gradients import Gradients, build_gradients
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
+from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
 
 __all__ = [
+    "CountSearch",
     "Estimator",
     "Gradients",
     "MarginalELBO",
@@ -36,9 +44,13 @@ def build_estimator(config: InferenceConfig) -> Estimator:
             assert_never(config.kind)
 
 
-def build_objective(inference: InferenceConfig, sleep: SleepConfig) -> Objective:
+def build_objective(
+    inference: InferenceConfig, sleep: SleepConfig, search: SearchConfig
+) -> Objective:
     """Return what the configuration says a step minimises."""
-    phase = None
+    phase = looking = None
     if isinstance(sleep, DreamsConfig):
         phase = SleepPhase(sleep.weight, sleep.batch_size, sleep.max_objects, sleep.codes)
-    return Objective(build_estimator(inference), phase)
+    if isinstance(search, CutsConfig):
+        looking = CountSearch(search.weight, search.num_cuts, search.num_windows, search.margin)
+    return Objective(build_estimator(inference), phase, looking)

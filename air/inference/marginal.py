@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pyro import poutine
@@ -15,6 +15,15 @@ from air.inference.estimator import detached, elbo_of, latent_part, latent_sites
 from air.posterior import count_log_probs
 
 Program = Callable[..., Any]
+
+
+class CountBounds(NamedTuple):
+    """What the guide's path says of each count; T = num_steps."""
+
+    elbo: Tensor  # (T + 1, N) lower bounds on log p(image, n), of one draw, in nats; detached
+    log_q: Tensor  # (T + 1, N) log q(n), to differentiate
+    log_prior: Tensor  # (T + 1,) log p(n)
+    where_sd: Tensor  # (N, 3) standard deviation of the first window's z_where
 
 
 class MarginalELBO(ELBO):
@@ -30,7 +39,13 @@ class MarginalELBO(ELBO):
     There is no score-function term, no baseline and no further pass of any network. It is the
     conditional expectation of what `TraceGraph_ELBO` estimates, and defined for the masked
     objective only: without masking, steps after the last object would enter along another path.
+
+    Attributes:
+        parts: as of every estimator.
+        count_bounds: of the last call.
     """
+
+    count_bounds: CountBounds
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +78,7 @@ class MarginalELBO(ELBO):
             **kwargs: the programs' keyword arguments.
         """
         model_trace, guide_trace = self._get_trace(model, guide, args, kwargs)
-        parts = marginal_parts(model_trace, guide_trace)
+        parts, self.count_bounds = marginal_parts(model_trace, guide_trace)
         self.parts = detached(parts)
         return -elbo_of(parts)
 
@@ -88,7 +103,7 @@ class AllPresent(poutine.messenger.Messenger):
             message["is_observed"] = True
 
 
-def marginal_parts(model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
+def marginal_parts(model_trace: Any, guide_trace: Any) -> tuple[dict[str, Tensor], CountBounds]:
     """Take the expectation over the count of each part of the objective.
 
     Args:
@@ -96,13 +111,14 @@ def marginal_parts(model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
         guide_trace: of the guide with every object present: sites of batch shape (N,).
 
     Returns:
-        likelihood, kl_pres, kl_where, kl_what: scalars, scaled like the plate's subsample.
+        likelihood, kl_pres, kl_where, kl_what: scalars, scaled like the plate's subsample; and what
+        they are expectations of.
 
     Raises:
         ValueError: the model does not mask the latents of absent objects.
     """
     logits: list[Tensor] = []
-    log_prior: float | Tensor = 0.0
+    log_prior: Any = 0.0
     kl: dict[str, Any] = {"kl_where": 0.0, "kl_what": 0.0}
     for name, site in latent_sites(guide_trace):
         if latent_part(name) == "kl_pres":
@@ -126,4 +142,8 @@ def marginal_parts(model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
     obs = model_trace.nodes["obs"]
     log_likelihood = obs["fn"].log_prob(obs["value"])  # (T + 1, N)
     terms = {"likelihood": log_likelihood, "kl_pres": log_q - log_prior, **kl}
-    return {name: (q * term).sum() * obs["scale"] for name, term in terms.items()}
+    parts = {name: (q * term).sum() * obs["scale"] for name, term in terms.items()}
+    elbo = log_likelihood + log_prior - kl["kl_where"] - kl["kl_what"]
+    where_sd = guide_trace.nodes["z_where_0"]["fn"].stddev
+    # Every image has the same prior.
+    return parts, CountBounds(elbo.detach(), log_q, log_prior[:, 0], where_sd.detach())
