@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from air.inference.objective import Objective
+from air.inference.simplify import bind, simplify
 from air.model import AIR
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,9 @@ class RecordedGradients:
         with torch.random.fork_rng(devices=devices), pyro.validation_enabled(False):
             recording = make_fx(program)(self.parameters, batch, trial_probabilities)
         recording.graph.eliminate_dead_code()
+        simplify(recording)
         _write_in_place(recording, self.parameters)
+        bind(recording)
         recording.recompile()
         return recording
 
