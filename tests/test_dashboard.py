@@ -39,12 +39,19 @@ def dashboard(*overrides, env=None, cwd=None):
 
 @pytest.fixture(scope="module")
 def logged(data_root, tmp_path_factory):
-    """A run kept offline: what W&B would have of it."""
+    """A run kept offline, with every term of the objective: what W&B would have of it."""
     folder = tmp_path_factory.mktemp("dashboard") / "run"
+    terms = ("sleep=dreams", "search=cuts")
     tracking = ("tracking=wandb", "tracking.mode=offline", "train.num_pictures=2")
     train(
         compose_config(
-            ("experiment=smoke", f"data.root={data_root}", "train.recorded=false", *tracking)
+            (
+                "experiment=smoke",
+                f"data.root={data_root}",
+                "train.recorded=false",
+                *terms,
+                *tracking,
+            )
         ),
         folder,
         [],
