@@ -115,6 +115,7 @@ BAD = {
     "search=cuts search.num_cuts=0": "search.num_cuts: must be greater than or equal to 1, got 0",
     "search=cuts search.num_cuts=17": "search.num_cuts: must be less than or equal to 16, got 17",
     "search=cuts inference=reinforce": "inference.kind: must be marginal with search=cuts",
+    "search=cuts data.max_objects=3": "data.max_objects: must be at most 2 with search.* got 3",
     "search=cuts model.num_steps=1": "model.num_steps: must be at least 2 with search=cuts.* got 1",
     "model.encoder_net=[10,0]": "model.encoder_net.1: must be greater than or equal to 1, got 0",
     "prior.success=0": "prior.success: must be greater than 0, got 0",

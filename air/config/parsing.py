@@ -156,6 +156,11 @@ def _check_across_fields(config: Config) -> None:
                 "model.num_steps: must be at least 2 with search=cuts, which looks for pairs, "
                 f"got {config.model.num_steps}"
             )
+        if isinstance(data, SceneConfig) and data.max_objects > 2:
+            raise ConfigError(
+                "data.max_objects: must be at most 2 with search=cuts, which tells one object from "
+                f"two, got {data.max_objects}; search=none has no limit"
+            )
 
 
 def _describe(item: Any, values: Mapping[str, Any], schema: type[Any]) -> str:

@@ -42,6 +42,9 @@ class CountSearch:
     This is a wake phase of the guide (Bornschein & Bengio, 2015) in which the proposals are not
     its own. No labels enter, and no gradient reaches the model.
 
+    It is for images of up to two objects: of three it finds no explanation but the guide's own, and
+    so teaches a guide that does not find three yet that there are two.
+
     Args:
         weight: of an image's -log q(n*) against its -ELBO.
         num_cuts: pairs of objects tried for each image.
