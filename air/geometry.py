@@ -35,7 +35,7 @@ def window_to_image(z_where: Tensor, windows: Tensor, x_size: int) -> Tensor:
         (..., x_size, x_size) images, sampled from the window at `s * u + (x, y)`.
     """
     scale, position = z_where[..., :1, None], z_where[..., 1:, None]  # (..., 1, 1), (..., 2, 1)
-    coordinates = scale * _pixel_centres(x_size, z_where) + position  # (..., 2, x_size)
+    coordinates = scale * pixel_centres(x_size, z_where) + position  # (..., 2, x_size)
     columns, rows = _bilinear_weights(coordinates, windows.shape[-1]).unbind(-3)
     return rows @ windows @ columns.mT
 
@@ -52,7 +52,7 @@ def image_to_window(z_where: Tensor, images: Tensor, window_size: int) -> Tensor
         (..., window_size, window_size) windows, sampled from the image at `(v - (x, y)) / s`.
     """
     scale, position = z_where[..., :1, None], z_where[..., 1:, None]  # (..., 1, 1), (..., 2, 1)
-    coordinates = (_pixel_centres(window_size, z_where) - position) / away_from_zero(scale)
+    coordinates = (pixel_centres(window_size, z_where) - position) / away_from_zero(scale)
     columns, rows = _bilinear_weights(coordinates, images.shape[-1]).unbind(-3)
     return rows @ images @ columns.mT
 
@@ -79,7 +79,8 @@ def away_from_zero(scale: Tensor) -> Tensor:
     return torch.where(scale.abs() < MIN_SCALE, nearest, scale)
 
 
-def _pixel_centres(size: int, like: Tensor) -> Tensor:
+def pixel_centres(size: int, like: Tensor) -> Tensor:
+    """Return the coordinates of the centres of `size` pixels in a row, of the type of `like`."""
     return (2 * torch.arange(size, dtype=like.dtype, device=like.device) + 1) / size - 1
 
 

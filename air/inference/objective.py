@@ -61,7 +61,8 @@ class Objective:
             sleep = self.sleep.surrogate_loss(model, batch) * len(batch)
             loss = loss + self.sleep.weight * sleep
             parts["sleep"] = sleep.detach()
-        if self.search is not None and isinstance(estimator, MarginalELBO):
+        if self.search is not None:
+            assert isinstance(estimator, MarginalELBO)
             found = self.search.surrogate_loss(model, batch, estimator.count_bounds) * len(batch)
             loss = loss + self.search.weight * found
             parts["search"] = found.detach()

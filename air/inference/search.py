@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
-from air.geometry import image_to_window
+from air.geometry import image_to_window, pixel_centres
 from air.inference.marginal import AllPresent, CountBounds
 from air.likelihood import CanvasNormal
 from air.model import AIR
@@ -201,7 +201,7 @@ def _middle_and_extent(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return the middle (N, 2) and the longer side (N,) of the box around an image's objects."""
     size = images.shape[-1]
     ink = images > _INK * images.amax((-1, -2), keepdim=True)
-    centres = (2 * torch.arange(size, dtype=images.dtype, device=images.device) + 1) / size - 1
+    centres = pixel_centres(size, images)
     seen = torch.stack((ink.any(-2), ink.any(-1)), -2)  # (N, 2, x_size): columns, rows
     low = torch.where(seen, centres, 1.0).amin(-1)
     high = torch.where(seen, centres, -1.0).amax(-1)
