@@ -17,7 +17,7 @@ def objects_and_choices(num_steps=3, dtype=torch.float64):
 @pytest.mark.parametrize("num_steps", [1, 3, 6])
 def test_equals_normal_in_value_and_gradient(num_steps):
     objects, z_pres = objects_and_choices(num_steps)
-    value = torch.randn(5, 25, dtype=torch.float64)
+    value = torch.randn(5, 25, dtype=torch.float64, requires_grad=True)
     canvas = torch.einsum("cnt,ntp->cnp", z_pres, objects)
     ours = CanvasNormal(z_pres, objects, 0.3).log_prob(value)
     theirs = dist.Normal(canvas, 0.3).to_event(1).log_prob(value)
@@ -25,7 +25,7 @@ def test_equals_normal_in_value_and_gradient(num_steps):
     weights = torch.rand_like(ours)
     for one, other in zip(
         *(
-            torch.autograd.grad((weights * log_prob).sum(), (objects, z_pres))
+            torch.autograd.grad((weights * log_prob).sum(), (objects, z_pres, value))
             for log_prob in (ours, theirs)
         ),
         strict=True,
