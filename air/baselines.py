@@ -48,7 +48,7 @@ class NeuralBaseline(nn.Module):
     def start(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the image's share of the gates and the first state, for `forward`."""
         gates = self.rnn.embedding_gates(self.embed(images))
-        return gates, self.rnn.initial_state(images.shape[0])
+        return gates, self.rnn.initial_state()
 
     def forward(
         self, gates: Tensor, latents: Tensor, state: tuple[Tensor, Tensor]

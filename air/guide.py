@@ -16,7 +16,7 @@ from air.presence import PresencePrior, default_z_pres_prior_p, presence
 
 
 class GuideState(NamedTuple):
-    """What one step of the guide hands to the next."""
+    """What one step of the guide hands to the next; before the first step, N is 1."""
 
     rnn: tuple[Tensor, Tensor]  # h and c, (N, rnn_hidden_size) each
     baseline: tuple[Tensor, Tensor] | None
@@ -83,16 +83,16 @@ class Guide(nn.Module):
             "data", data.shape[0], subsample_size=batch_size, device=str(data.device)
         ) as index:
             batch = data[index]  # (n, x_size, x_size)
-            n = batch.shape[0]
             gates = self.rnn.embedding_gates(self.embed(batch))
             baseline_gates, baseline_state = self.bl.start(batch) if self.bl else (None, None)
             inputs = ImageInputs(batch, gates, baseline_gates)
+            # One row for all images, so that the first step's products with it are taken once.
             state = GuideState(
-                rnn=self.rnn.initial_state(n),
+                rnn=self.rnn.initial_state(),
                 baseline=baseline_state,
-                z_pres=batch.new_ones(n, 1),
-                z_where=self.z_where_init.expand(n, -1),
-                z_what=self.z_what_init.expand(n, -1),
+                z_pres=batch.new_ones(1, 1),
+                z_where=self.z_where_init.unsqueeze(0),
+                z_what=self.z_what_init.unsqueeze(0),
             )
             z_where, z_pres = [], []
             for t in range(self.num_steps if num_steps is None else num_steps):

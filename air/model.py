@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from air.baselines import NeuralBaseline
 from air.generative import GenerativeModel
 from air.guide import Guide
 from air.networks import LSTM, Decoder, Embed, Encoder, Predict, non_linearity_layer
 from air.posterior import Posterior, infer
+from air.sparse import is_mostly_zero
 
 
 class AIR(GenerativeModel, Guide):
@@ -147,6 +148,21 @@ class AIR(GenerativeModel, Guide):
                 baseline_scalar,
                 layer,
             )
+
+    def skip_black_pixels(self, images: Tensor) -> None:
+        """Prepare for images of which most pixels are black, if these are such.
+
+        On the CPU, products with raw pixels then skip what is black; results stay the same but for
+        rounding. Where convolutions or an MLP embed the image, and on a GPU, nothing changes.
+
+        Args:
+            images: (N, x_size, x_size), some of those to come; of any type.
+        """
+        sees_pixels = not list(self.embed.parameters())
+        on_cpu = self.z_where_prior_mean.device.type == "cpu"
+        self.rnn.skips_zeros = sees_pixels and on_cpu and is_mostly_zero(images)
+        if self.bl is not None:
+            self.bl.rnn.skips_zeros = self.rnn.skips_zeros
 
     def infer(
         self, images: Any, num_steps: int | None = None, *, sample: bool = False

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from air.sparse import sparse_product
+
 # A standard deviation may not underflow to 0: its logarithm enters the objective.
 MIN_SD = 1e-6
 
@@ -113,10 +115,14 @@ class LSTM(nn.Module):
         embedding_size: length of the embedding.
         latent_size: length of the latents that are fed back.
         hidden_size: length of the state.
+
+    Attributes:
+        skips_zeros: whether embeddings are mostly 0, as the pixels of dark images are.
     """
 
     def __init__(self, embedding_size: int, latent_size: int, hidden_size: int) -> None:
         super().__init__()
+        self.skips_zeros = False
         # Transposed beside nn.Linear's: its gradient, the largest product of a step on raw pixels,
         # is a third faster this way round.
         self.from_embedding = nn.Parameter(torch.empty(embedding_size, 4 * hidden_size))
@@ -126,12 +132,14 @@ class LSTM(nn.Module):
         self.h_init = nn.Parameter(torch.zeros(hidden_size))
         self.c_init = nn.Parameter(torch.zeros(hidden_size))
 
-    def initial_state(self, n: int) -> tuple[Tensor, Tensor]:
-        """Return the learned h and c before the first step, (n, hidden_size) each."""
-        return self.h_init.expand(n, -1), self.c_init.expand(n, -1)
+    def initial_state(self) -> tuple[Tensor, Tensor]:
+        """Return the learned h and c before the first step, (1, hidden_size) each."""
+        return self.h_init.unsqueeze(0), self.c_init.unsqueeze(0)
 
     def embedding_gates(self, embedding: Tensor) -> Tensor:
         """Return the embedding's share of the gates: (N, embedding_size) -> (N, 4 hidden_size)."""
+        if self.skips_zeros:
+            return sparse_product(embedding, self.from_embedding)
         return embedding @ self.from_embedding
 
     def forward(
@@ -141,8 +149,8 @@ class LSTM(nn.Module):
 
         Args:
             embedding_gates: (N, 4 hidden_size), from `embedding_gates`.
-            latents: (N, latent_size).
-            state: h and c, (N, hidden_size) each.
+            latents: (N, latent_size), or (1, latent_size) where all images have the same.
+            state: h and c, (N, hidden_size) each, or (1, hidden_size).
 
         Returns:
             The next h and c.

@@ -11,10 +11,11 @@ from air.benchmark.accuracy import count_accuracy, measure_accuracy
 from air.benchmark.cost import measure_cost
 from air.benchmark.growth import measure_growth
 from air.benchmark.timing import Timing, interleaved
-from air.benchmark.workloads import build_trainer, check_checkout, our_step, random_data
+from air.benchmark.workloads import build_trainer, check_checkout, example_data, our_step
 from air.config.compose import compose_config
 from air.data import Data, Scenes
 from air.errors import ConfigError, DataError
+from air.sparse import sparse_product
 from tests.conftest import REPOSITORY
 
 SMALL = ("tracking=none", "train.batch_size=4", "sleep.batch_size=4")
@@ -41,6 +42,12 @@ def test_cost_of_a_product():
     assert cost.flops == 2 * 20 * 30 * 50
     assert cost.bytes == 4 * (20 * 30 + 30 * 50 + 20 * 50)
     assert cost.peak_bytes == 4 * 20 * 50
+
+
+def test_cost_of_a_product_that_skips_zeros():
+    dark = torch.zeros(20, 30)
+    dark[3, 7] = dark[3, 9] = dark[11, 7] = 0.5
+    assert measure_cost(lambda: sparse_product(dark, torch.ones(30, 50))).flops == 2 * 3 * 50
 
 
 def test_peak_is_what_lives_at_one_time():
@@ -73,9 +80,10 @@ def test_growth_ratios_start_at_one(data_root):
 
 
 def test_accuracy_is_that_of_infer_on_the_held_out_images():
-    images = random_data(50, 40).test.images
     config = compose_config((*SMALL, "train.num_iterations=3"))
-    model = build_trainer(config, random_data(50, 40)).model
+    data = example_data(config.data, 40)
+    images = data.test.images
+    model = build_trainer(config, data).model
     truth = model.infer(images).count.clone()
     truth[:10] += 1
     scenes = Scenes(images, truth, None, None)

@@ -83,6 +83,17 @@ def test_playing_back_equals_running_the_handlers(objective, arguments):
     assert after == after_run  # as many random numbers, and none for the recording itself
 
 
+def test_black_pixels_may_differ_from_batch_to_batch():
+    model = tiny(use_baselines=True)
+    batches = torch.rand(4, 5, 6, 6) * (torch.rand(4, 5, 6, 6) < 0.1)
+    batches[1], batches[2] = 0, 1
+    model.skip_black_pixels(batches[0])
+    assert model.bl.rnn.skips_zeros
+    played, _ = taken(RecordedGradients(reinforce(), model), model, batches)
+    run, _ = taken(HandlerGradients(reinforce(), model), model, batches)
+    same(played, run)
+
+
 def test_new_weights_and_another_prior_reach_the_recording():
     model = tiny()
     batches = torch.rand(1, 4, 6, 6)

@@ -110,8 +110,8 @@ def test_a_pair_is_what_the_guide_finds_first_in_either_part(monkeypatch):
     seen = parts.flatten(0, 2)
     with torch.no_grad():
         gates = model.rnn.embedding_gates(model.embed(seen))
-        latents = torch.cat((model.z_where_init, model.z_what_init, torch.ones(1))).expand(12, -1)
-        hidden = model.rnn(gates, latents, model.rnn.initial_state(12))[0]
+        latents = torch.cat((model.z_where_init, model.z_what_init, torch.ones(1))).unsqueeze(0)
+        hidden = model.rnn(gates, latents, model.rnn.initial_state())[0]
         _, loc, scale = model.predict(hidden)
     q = Normal(model.z_where_prior_mean + loc, model.z_where_prior_sd * scale)
     prior = Normal(model.z_where_prior_mean, model.z_where_prior_sd)

@@ -14,7 +14,7 @@ from statistics import median
 import pyro
 
 from air.benchmark.timing import interleaved
-from air.benchmark.workloads import build_trainer, random_data
+from air.benchmark.workloads import build_trainer, example_data
 from air.config import Config, SceneConfig
 from air.errors import AIRError
 
@@ -99,7 +99,7 @@ def measure_inference(config: Config, rounds: int, num_images: int = 10_000) -> 
     """Time `AIR.infer`; new weights take as long as trained ones."""
     assert isinstance(config.data, SceneConfig)
     with pyro.validation_enabled(False):
-        data = random_data(config.data.canvas_size, num_images)
+        data = example_data(config.data, num_images)
         model = build_trainer(config, data).model
         times = interleaved({"infer": lambda: model.infer(data.test.images)}, rounds, warmup=1)
     seconds = times["infer"].median

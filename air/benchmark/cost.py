@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
+
+import air.sparse  # noqa: F401 (has the operation that is counted here)
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Cost:
     """Operations and memory of one call.
 
     Attributes:
-        flops: floating-point operations of matrix products and convolutions.
+        flops: floating-point operations of matrix products and convolutions; what skips zeros is
+            counted without them.
         bytes: read and written by all tensor operations; caches are not taken into account.
         peak_bytes: the most memory that the call's own tensors held at one time.
     """
@@ -26,6 +30,13 @@ class Cost:
     flops: int
     bytes: int
     peak_bytes: int
+
+
+@register_flop_formula(torch.ops.air.weighted_sums, get_raw=True)
+def _flops_of_weighted_sums(
+    rows: Tensor, places: Tensor, starts: Tensor, vectors: Tensor, **_: Any
+) -> int:
+    return 2 * int(starts[-1]) * vectors.shape[1]
 
 
 def measure_cost(function: Callable[[], object]) -> Cost:

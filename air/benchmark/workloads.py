@@ -13,8 +13,11 @@ import torch
 from pyro.optim.pytorch_optimizers import Adam  # type: ignore[attr-defined]
 
 from air.config import Config, NeuralBaselineConfig, SceneConfig
-from air.data import Data, Scenes
+from air.data import Data
+from air.data.digits import bundled_digits
+from air.data.multi_mnist import draw_scenes
 from air.errors import DataError
+from air.images import to_unit
 from air.inference import build_objective
 from air.prior import build_presence_schedule
 from air.run import build_model, choose_device
@@ -24,10 +27,10 @@ from air.trainer import Trainer
 Step = Callable[[], None]
 
 
-def random_data(x_size: int, num_images: int) -> Data:
-    """Return noise as training and held-out images: a step's cost does not depend on values."""
-    images = torch.randint(256, (num_images, x_size, x_size), dtype=torch.uint8)
-    scenes = Scenes(images, None, None, None)
+def example_data(config: SceneConfig, num_images: int) -> Data:
+    """Draw a few scenes, as training and as held-out ones: steps on black pixels take less time."""
+    _, digits = bundled_digits()
+    scenes = draw_scenes(digits, config, num_images, seed=0)
     return Data(train=scenes, test=scenes)
 
 
@@ -49,11 +52,9 @@ def build_trainer(config: Config, data: Data) -> Trainer:
 
 
 def our_step(config: Config) -> Step:
-    """Return the whole step of a trainer on noise: batch, gradient, optimiser, schedule."""
-    assert isinstance(config.data, SceneConfig)  # the size of others would have to be read
-    trainer = build_trainer(
-        config, random_data(config.data.canvas_size, 2 * config.train.batch_size)
-    )
+    """Return the whole step of a trainer: batch, gradient, optimiser, schedule."""
+    assert isinstance(config.data, SceneConfig)  # others would have to be read
+    trainer = build_trainer(config, example_data(config.data, 2 * config.train.batch_size))
     return _in_own_store(trainer.step, validation=False)
 
 
@@ -67,13 +68,14 @@ def reference_step(checkout: Path, config: Config) -> Step:
     Raises:
         DataError: it has no such example.
     """
-    network, x_size = config.model, 50
+    network = config.model
+    assert isinstance(config.data, SceneConfig)
     assert network.embed_net is None
     assert network.embed_channels is None
     assert isinstance(config.baseline, NeuralBaselineConfig)
     air = _load_example(checkout).AIR(
         num_steps=network.num_steps,
-        x_size=x_size,
+        x_size=config.data.canvas_size,
         window_size=network.window_size,
         z_what_size=network.z_what_size,
         rnn_hidden_size=network.rnn_hidden_size,
@@ -89,7 +91,8 @@ def reference_step(checkout: Path, config: Config) -> Step:
     )
     rates = {True: config.optim.baseline_lr, False: config.optim.lr}
     optimizer = Adam(lambda name: {"lr": rates["bl_" in name]})
-    images = random_data(x_size, 2 * config.train.batch_size).test.images.float() / 255
+    scenes = example_data(config.data, 2 * config.train.batch_size).test
+    images = to_unit(scenes.images, torch.device("cpu"))
     prior = build_presence_schedule(config.prior, network.num_steps)(0)
     svi = pyro.infer.SVI(air.model, air.guide, optimizer, pyro.infer.TraceGraph_ELBO())
 

@@ -84,7 +84,7 @@ class Scenes:
             device: where the model is.
         """
         images = self.images.to(device)  # as they are stored: mostly uint8
-        return lambda iteration: images[indices(iteration).to(device)]
+        return lambda iteration: images.index_select(0, indices(iteration).to(device))
 
     def varied(self, num: int) -> Scenes:
         """Return the first few scenes of every count in turn, or the first ones without counts.
