@@ -25,6 +25,7 @@ from air.distributed import Processes, check_shares, joined, share_dreams
 from air.errors import ProcessLostError, RunFolderError, WriteError
 from air.evaluation import Evaluation
 from air.inference import build_objective
+from air.inference.compiling import missing_for_compiling
 from air.interruption import Interruption, noticed
 from air.launch import ALONE, Launch, find_launch
 from air.model import AIR
@@ -61,6 +62,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     launch = find_launch()
     check_shares(config, launch.size)
     device = choose_device(config, launch)
+    check_compiled(config, device)
     with joined(device) as processes:
         try:
             return _train(config, run_dir, overrides, device, processes)
@@ -219,6 +221,25 @@ def choose_device(config: Config, launch: Launch = ALONE) -> torch.device:
     device = torch.device("cuda", launch.local_rank)
     torch.cuda.set_device(device)
     return device
+
+
+def check_compiled(config: Config, device: torch.device) -> None:
+    """Refuse to compile a step where that cannot be done.
+
+    Raises:
+        ConfigError: the device is a GPU, or the machine lacks what it takes.
+    """
+    if not config.train.compiled:
+        return
+    if device.type == "cuda":
+        raise ConfigError(
+            "train.compiled: must be false on a GPU, where a step is one CUDA graph, got True"
+        )
+    missing = missing_for_compiling()
+    if missing is not None:
+        raise ConfigError(
+            f"train.compiled: must be false on this machine, which lacks {missing}, got True"
+        )
 
 
 def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> dict[str, float | int | str]:

@@ -169,7 +169,10 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         raise RunFolderError(f"{run_dir / CONFIG_FILE}: cannot be read: {error}") from None
     if not isinstance(values, dict):
         raise RunFolderError(f"{run_dir / CONFIG_FILE}: must hold a mapping, got {values!r}")
-    values.setdefault("search", {"kind": "none"})  # a run from before there was a search
+    # A run from before there was a search, or a step that could be compiled.
+    values.setdefault("search", {"kind": "none"})
+    if isinstance(values.get("train"), dict):
+        values["train"].setdefault("compiled", False)
     return values
 
 

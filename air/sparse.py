@@ -36,7 +36,7 @@ class _SparseProduct(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, weights: Tensor) -> Tensor:
         """Return the product: (N, P), (P, H) -> (N, H)."""
         ctx.save_for_backward(rows, weights)
-        return _weighted_sums(rows, *_find_nonzero(rows), weights.detach())
+        return _weighted_sums(*_find_nonzero(rows), weights)
 
     @staticmethod
     @once_differentiable
@@ -47,8 +47,7 @@ class _SparseProduct(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_rows = grad @ weights.mT
         if ctx.needs_input_grad[1]:
-            columns = rows.mT.contiguous()
-            grad_weights = _weighted_sums(columns, *_find_nonzero(columns), grad)
+            grad_weights = _weighted_sums(*_find_nonzero(rows.mT.contiguous()), grad)
         return grad_rows, grad_weights
 
 
@@ -57,39 +56,42 @@ class _SparseProduct(torch.autograd.Function):
 
 
 @torch.library.custom_op("air::find_nonzero", mutates_args=())
-def _find_nonzero(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the entries of (M, K) that are not 0.
+def _find_nonzero(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the entries of (M, K) that are not 0, row by row.
 
     Returns:
-        Where they are among all M K entries, row by row, (M K,) int64, of which only as many are
-        filled; and where each row starts among them, (M + 1,) int64, ending with their number.
+        Their columns and their values, (M K,) each, of which only as many are filled as there are;
+        and where each row starts among them, (M + 1,), ending with their number.
     """
-    places = rows.new_empty(rows.numel(), dtype=torch.int64)
-    found = rows.flatten().nonzero().squeeze(1)
-    places[: len(found)] = found
-    return places, torch.searchsorted(found, torch.arange(0, rows.numel() + 1, rows.shape[1]))
+    entries = rows.flatten()
+    places = entries.nonzero().squeeze(1)
+    columns, values = torch.empty_like(entries, dtype=torch.int64), torch.empty_like(entries)
+    columns[: len(places)] = places % rows.shape[1]
+    values[: len(places)] = entries[places]
+    starts = torch.arange(0, len(entries) + 1, rows.shape[1])
+    return columns, values, torch.searchsorted(places, starts)
 
 
 @_find_nonzero.register_fake
-def _(rows: Tensor) -> tuple[Tensor, Tensor]:
-    places = rows.new_empty(rows.numel(), dtype=torch.int64)
-    return places, places.new_empty(rows.shape[0] + 1)
+def _(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    columns = rows.new_empty(rows.numel(), dtype=torch.int64)
+    return columns, rows.new_empty(rows.numel()), columns.new_empty(rows.shape[0] + 1)
 
 
 @torch.library.custom_op("air::weighted_sums", mutates_args=())
-def _weighted_sums(rows: Tensor, places: Tensor, starts: Tensor, vectors: Tensor) -> Tensor:
+def _weighted_sums(columns: Tensor, values: Tensor, starts: Tensor, vectors: Tensor) -> Tensor:
     """Return `rows @ vectors`, (M, K) and (K, H): for each row the vectors it has a factor of."""
-    places = places[: starts[-1]]
+    num_entries = starts[-1]
     return torch.embedding_bag(
-        vectors.contiguous(),
-        places % rows.shape[1],
+        vectors.detach().contiguous(),
+        columns[:num_entries],
         starts,
         mode=0,  # sums
-        per_sample_weights=rows.flatten()[places],
+        per_sample_weights=values[:num_entries],
         include_last_offset=True,
     )[0]
 
 
 @_weighted_sums.register_fake
-def _(rows: Tensor, places: Tensor, starts: Tensor, vectors: Tensor) -> Tensor:
-    return vectors.new_empty(rows.shape[0], vectors.shape[1])
+def _(columns: Tensor, values: Tensor, starts: Tensor, vectors: Tensor) -> Tensor:
+    return vectors.new_empty(starts.shape[0] - 1, vectors.shape[1])

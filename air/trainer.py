@@ -79,7 +79,8 @@ class Trainer:
         self.optimizer = build_optimizer(config.optim, model)
         self.scheduler = build_scheduler(config.optim, self.optimizer, config.train.num_iterations)
         self.order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
-        self.gradients = build_gradients(objective, model, self.device, config.train.recorded)
+        recorded, compiled = config.train.recorded, config.train.compiled
+        self.gradients = build_gradients(objective, model, self.device, recorded, compiled)
         # Each process asks for its share of a batch.
         self._batch = data.train.batches(
             lambda iteration: processes.share(self.order.indices(iteration)), self.device

@@ -32,11 +32,12 @@ def test_equals_the_dense_product_in_value_and_gradients(seed, num_rows, num_col
 
 def test_the_operations_are_what_pytorch_takes_them_for():
     rows = torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 3.0]])
-    places, starts = _find_nonzero(rows)
-    assert places[: starts[-1]].tolist() == [1, 6, 8]
+    columns, values, starts = _find_nonzero(rows)
+    assert columns[: starts[-1]].tolist() == [1, 0, 2]
+    assert values[: starts[-1]].tolist() == [2, 1, 3]
     assert starts.tolist() == [0, 1, 1, 3]
-    torch.library.opcheck(_weighted_sums, (rows, places, starts, torch.randn(3, 4)))
-    # What lies behind the places that are filled is any number, so runs cannot be compared.
+    torch.library.opcheck(_weighted_sums, (columns, values, starts, torch.randn(3, 4)))
+    # What lies behind the entries that are filled is any number, so runs cannot be compared.
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(_find_nonzero, (rows,), test_utils=checks)
 

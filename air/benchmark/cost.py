@@ -34,7 +34,7 @@ class Cost:
 
 @register_flop_formula(torch.ops.air.weighted_sums, get_raw=True)
 def _flops_of_weighted_sums(
-    rows: Tensor, places: Tensor, starts: Tensor, vectors: Tensor, **_: Any
+    columns: Tensor, values: Tensor, starts: Tensor, vectors: Tensor, **_: Any
 ) -> int:
     return 2 * int(starts[-1]) * vectors.shape[1]
 

@@ -14,13 +14,34 @@ from air.config.compose import compose_config
 
 # The networks of Pyro's tutorial, which Pyro's own example is built with too.
 _REFERENCE = ("experiment=pyro_tutorial", "train.batch_size=64")
+_MARGINAL = (*_REFERENCE, "inference=marginal", "baseline=none")
+_COMPILED, _COMPILED_SUFFIX = "train.compiled=true", ", compiled"
 
 REFERENCE_NAME = "Pyro's examples/air"
-STEPS: dict[str, tuple[str, ...]] = {
-    "pixels, reinforce": _REFERENCE,
-    "pixels, marginal": (*_REFERENCE, "inference=marginal", "baseline=none"),
-    "quickstart": (),
-    "quickstart, not recorded": ("train.recorded=false",),
+
+
+@dataclass(frozen=True)
+class StepKind:
+    """A configuration whose step is timed, and on what scenes.
+
+    Attributes:
+        overrides: of the quickstart's configuration.
+        black: whether scenes have black pixels, which some products skip.
+    """
+
+    overrides: tuple[str, ...]
+    black: bool = True
+
+
+STEPS: dict[str, StepKind] = {
+    "pixels, reinforce": StepKind(_REFERENCE),
+    "pixels, reinforce, compiled": StepKind((*_REFERENCE, _COMPILED)),
+    "pixels, reinforce, no black pixels": StepKind(_REFERENCE, black=False),
+    "pixels, marginal": StepKind(_MARGINAL),
+    "pixels, marginal, compiled": StepKind((*_MARGINAL, _COMPILED)),
+    "quickstart": StepKind(()),
+    "quickstart, compiled": StepKind((_COMPILED,)),
+    "quickstart, not recorded": StepKind(("train.recorded=false",)),
 }
 
 
@@ -66,14 +87,15 @@ def measure_steps(
     steps: dict[str, Step] = {}
     if checkout is not None:
         steps[REFERENCE_NAME] = reference_step(checkout, compose_config(_REFERENCE))
-    for name, own in STEPS.items():
+    for name, kind in STEPS.items():
         changed = overrides if name.startswith("quickstart") else ()
-        steps[name] = our_step(compose_config((*own, *changed)))
+        steps[name] = our_step(compose_config((*kind.overrides, *changed)), kind.black)
     times = interleaved(steps, rounds)
     reference = times.get(REFERENCE_NAME)
     rows = []
     for name, timing in times.items():
-        cost = measure_cost(steps[name])
+        # The operations of a compiled step cannot be counted, but are those of the same one plain.
+        cost = measure_cost(steps[name.removesuffix(_COMPILED_SUFFIX)])
         floor = cost.flops / machine.flops
         low, high = timing.quartiles
         rows.append(

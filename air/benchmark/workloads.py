@@ -27,10 +27,18 @@ from air.trainer import Trainer
 Step = Callable[[], None]
 
 
-def example_data(config: SceneConfig, num_images: int) -> Data:
-    """Draw a few scenes, as training and as held-out ones: steps on black pixels take less time."""
+def example_data(config: SceneConfig, num_images: int, black: bool = True) -> Data:
+    """Draw a few scenes, as training and as held-out ones.
+
+    Args:
+        config: how they are drawn.
+        num_images: how many.
+        black: whether they have black pixels, or pixels of 1 in 255 in their place.
+    """
     _, digits = bundled_digits()
     scenes = draw_scenes(digits, config, num_images, seed=0)
+    if not black:
+        scenes.images.clamp_(min=1)
     return Data(train=scenes, test=scenes)
 
 
@@ -51,10 +59,15 @@ def build_trainer(config: Config, data: Data) -> Trainer:
     )
 
 
-def our_step(config: Config) -> Step:
-    """Return the whole step of a trainer: batch, gradient, optimiser, schedule."""
+def our_step(config: Config, black: bool = True) -> Step:
+    """Return the whole step of a trainer: batch, gradient, optimiser, schedule.
+
+    Args:
+        config: of the trainer.
+        black: whether its scenes have black pixels.
+    """
     assert isinstance(config.data, SceneConfig)  # others would have to be read
-    trainer = build_trainer(config, example_data(config.data, 2 * config.train.batch_size))
+    trainer = build_trainer(config, example_data(config.data, 2 * config.train.batch_size, black))
     return _in_own_store(trainer.step, validation=False)
 
 

@@ -145,6 +145,17 @@ def _check_across_fields(config: Config) -> None:
             "model.use_masking: must be true with inference=marginal, which is defined for the "
             "masked objective only, got False; inference=reinforce trains without masking"
         )
+    if config.train.compiled:
+        if not config.train.recorded:
+            raise ConfigError(
+                "train.recorded: must be true with train.compiled=true, which compiles what was "
+                "recorded, got False"
+            )
+        if config.inference.kind == "reinforce" and config.baseline.kind == "moving_average":
+            raise ConfigError(
+                "baseline.kind: must be neural or none with train.compiled=true, as Pyro keeps the "
+                "average where no recording can follow it, got moving_average"
+            )
     if config.search.kind == "cuts":
         if config.inference.kind != "marginal":
             raise ConfigError(

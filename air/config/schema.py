@@ -241,6 +241,7 @@ class TrainConfig:
     save_every: PositiveInt
     num_pictures: Count  # scenes in each picture
     recorded: bool  # record the tensor operations of the first step and play them back
+    compiled: bool  # compile the recording first
 
 
 @strict

@@ -10,6 +10,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from air.inference.compiling import compile_recording
 from air.inference.objective import Objective
 from air.inference.simplify import bind, simplify
 from air.model import AIR
@@ -46,16 +47,19 @@ class RecordedGradients:
 
     Which operations run depends on the shape of the batch only, so neither Pyro's handlers nor
     autograd need to work them out again: what is left of a step is arithmetic. Playing back draws
-    the same random numbers and gives the same gradients, bit for bit.
+    the same random numbers and gives the same gradients: bit for bit, or, compiled, but for
+    rounding.
 
     Args:
         objective: what is differentiated.
         model: whose parameters get gradients.
+        compiled: whether a recording is compiled before it is played back.
     """
 
-    def __init__(self, objective: Objective, model: AIR) -> None:
+    def __init__(self, objective: Objective, model: AIR, compiled: bool = False) -> None:
         self.objective = objective
         self.model = model
+        self.compiled = compiled
         self.parameters: list[nn.Parameter] = list(model.parameters())
         self._recordings: dict[torch.Size, Callable[..., Any]] = {}
 
@@ -96,6 +100,9 @@ class RecordedGradients:
             recording = make_fx(program)(self.parameters, batch, trial_probabilities)
         recording.graph.eliminate_dead_code()
         simplify(recording)
+        if self.compiled:
+            recording.recompile()
+            return compile_recording(recording)
         _write_in_place(recording, self.parameters)
         bind(recording)
         recording.recompile()
@@ -157,7 +164,11 @@ class CudaGraphGradients(RecordedGradients):
 
 
 def build_gradients(
-    objective: Objective, model: AIR, device: torch.device, recorded: bool
+    objective: Objective,
+    model: AIR,
+    device: torch.device,
+    recorded: bool,
+    compiled: bool = False,
 ) -> Gradients:
     """Return how the gradient of a batch is computed.
 
@@ -166,6 +177,7 @@ def build_gradients(
         model: on its device.
         device: on a GPU a recording becomes a CUDA graph.
         recorded: record the first batch and play it back, or run Pyro's handlers every time.
+        compiled: compile the recording, on the CPU.
     """
     if recorded and model.baseline_decay is not None:
         # Pyro keeps the average in its parameter store, where no recording can follow it.
@@ -173,4 +185,6 @@ def build_gradients(
         recorded = False
     if not recorded:
         return HandlerGradients(objective, model)
-    return (CudaGraphGradients if device.type == "cuda" else RecordedGradients)(objective, model)
+    if device.type == "cuda":
+        return CudaGraphGradients(objective, model)
+    return RecordedGradients(objective, model, compiled)

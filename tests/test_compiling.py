@@ -1,0 +1,83 @@
+"""Compiled steps against those that are played back, and what compiling asks for."""
+
+import sysconfig
+
+import pytest
+import torch
+
+from air.config.compose import compose_config
+from air.errors import ConfigError
+from air.inference import CountSearch, MarginalELBO, Objective, ReinforceELBO, SleepPhase
+from air.inference.compiling import missing_for_compiling
+from air.inference.gradients import RecordedGradients
+from air.run import check_compiled
+from tests.models import tiny
+
+PROBABILITIES = torch.tensor([0.6, 0.3], dtype=torch.float64)
+DARK = torch.rand(3, 5, 6, 6) * (torch.rand(3, 5, 6, 6) < 0.1)
+
+
+def taken(gradients, batches):
+    """Parts and gradients of some batches in turn, and the next random number."""
+    torch.manual_seed(0)
+    found = []
+    for batch in batches:
+        parts = gradients(batch, PROBABILITIES[: gradients.model.num_steps])
+        found.append((parts, [parameter.grad for parameter in gradients.parameters]))
+    return found, torch.rand(1)
+
+
+def marginal_of_one_step():
+    return Objective(MarginalELBO()), {"num_steps": 1}
+
+
+def reinforce_with_a_baseline():
+    return Objective(ReinforceELBO()), {"use_baselines": True, "bl_predict_net": [3]}
+
+
+def marginal_asleep():
+    sleep = SleepPhase(0.5, 3, max_objects=2, codes="posterior")
+    return Objective(MarginalELBO(), sleep), {"embed_channels": [2], "embed_net": [4]}
+
+
+def marginal_searching():
+    return Objective(MarginalELBO(), None, CountSearch(0.5, 2, 2, margin=0.0)), {}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        marginal_of_one_step,
+        *(  # compiling takes half a minute
+            pytest.param(case, marks=pytest.mark.slow)
+            for case in (reinforce_with_a_baseline, marginal_asleep, marginal_searching)
+        ),
+    ],
+)
+def test_a_compiled_step_is_the_recorded_one_but_for_rounding(case):
+    objective, arguments = case()
+    model = tiny(**arguments)
+    model.skip_black_pixels(DARK)
+    torch.testing.assert_close(
+        taken(RecordedGradients(objective, model, compiled=True), DARK),
+        taken(RecordedGradients(objective, model), DARK),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_what_is_missing_is_named(monkeypatch, tmp_path):
+    assert missing_for_compiling() is None
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    assert "Python.h" in missing_for_compiling()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "no-such-compiler" in missing_for_compiling()
+    with pytest.raises(ConfigError, match=r"train\.compiled: .* lacks .*no-such-compiler"):
+        check_compiled(compose_config(("train.compiled=true",)), torch.device("cpu"))
+
+
+def test_it_is_for_the_cpu():
+    cuda = torch.device("cuda")
+    with pytest.raises(ConfigError, match=r"train\.compiled: must be false on a GPU"):
+        check_compiled(compose_config(("train.compiled=true",)), cuda)
+    check_compiled(compose_config(()), cuda)
