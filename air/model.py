@@ -153,14 +153,13 @@ class AIR(GenerativeModel, Guide):
         """Prepare for images of which most pixels are black, if these are such.
 
         On the CPU, products with raw pixels then skip what is black; results stay the same but for
-        rounding. Where convolutions or an MLP embed the image, and on a GPU, nothing changes.
+        rounding. Where convolutions or an MLP embed the image, nothing changes.
 
         Args:
             images: (N, x_size, x_size), some of those to come; of any type.
         """
         sees_pixels = not list(self.embed.parameters())
-        on_cpu = self.z_where_prior_mean.device.type == "cpu"
-        self.rnn.skips_zeros = sees_pixels and on_cpu and is_mostly_zero(images)
+        self.rnn.skips_zeros = sees_pixels and is_mostly_zero(images)
         if self.bl is not None:
             self.bl.rnn.skips_zeros = self.rnn.skips_zeros
 

@@ -117,7 +117,8 @@ class LSTM(nn.Module):
         hidden_size: length of the state.
 
     Attributes:
-        skips_zeros: whether embeddings are mostly 0, as the pixels of dark images are.
+        skips_zeros: whether embeddings are mostly 0, as the pixels of dark images are, which
+            makes products faster on the CPU.
     """
 
     def __init__(self, embedding_size: int, latent_size: int, hidden_size: int) -> None:
@@ -138,7 +139,7 @@ class LSTM(nn.Module):
 
     def embedding_gates(self, embedding: Tensor) -> Tensor:
         """Return the embedding's share of the gates: (N, embedding_size) -> (N, 4 hidden_size)."""
-        if self.skips_zeros:
+        if self.skips_zeros and embedding.device.type == "cpu":
             return sparse_product(embedding, self.from_embedding)
         return embedding @ self.from_embedding
 

@@ -111,6 +111,8 @@ BAD = {
     "sleep.weight=0": "sleep.weight: must be greater than 0, got 0",
     "sleep.batch_size=0": "sleep.batch_size: must be greater than or equal to 1, got 0",
     "sleep.max_objects=0": "sleep.max_objects: must be greater than or equal to 1, got 0",
+    "train.compiled=true train.recorded=false": "train.recorded: must be true with train.compiled",
+    "train.compiled=true inference=reinforce baseline=moving_average": "baseline.kind: must be neu",
     "search=cuts search.margin=-1": "search.margin: must be greater than or equal to 0, got -1",
     "search=cuts search.num_cuts=0": "search.num_cuts: must be greater than or equal to 1, got 0",
     "search=cuts search.num_cuts=17": "search.num_cuts: must be less than or equal to 16, got 17",

@@ -55,6 +55,10 @@ def assert_equal(one, other):
         ["optim=cosine", "optim.warmup_iterations=3", "search=cuts"],
         ["inference=reinforce", "baseline=neural", "prior=exponential", "optim.clip_norm=10"],
         ["inference=reinforce", "baseline=moving_average", "model.use_masking=false"],
+        pytest.param(
+            ["model=pixels", "inference=reinforce", "baseline=neural", "train.compiled=true"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_resuming_goes_on_exactly(configured, tmp_path, overrides, monkeypatch):
