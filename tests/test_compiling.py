@@ -4,11 +4,13 @@ import sysconfig
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.functional import linear
 
 from air.config.compose import compose_config
 from air.errors import ConfigError
 from air.inference import CountSearch, MarginalELBO, Objective, ReinforceELBO, SleepPhase
-from air.inference.compiling import missing_for_compiling
+from air.inference.compiling import join_products, missing_for_compiling
 from air.inference.gradients import RecordedGradients
 from air.run import check_compiled
 from tests.models import tiny
@@ -64,6 +66,23 @@ def test_a_compiled_step_is_the_recorded_one_but_for_rounding(case):
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+def test_products_of_weights_that_several_steps_use_become_one():
+    def gradients(weights, more, inputs):
+        loss = sum(linear(linear(x, weights).tanh(), more).square().sum() for x in inputs)
+        return *torch.autograd.grad(loss, (weights, more)), loss + loss
+
+    weights, more = torch.randn(4, 3, requires_grad=True), torch.randn(2, 4, requires_grad=True)
+    inputs = [torch.randn(n, 3) for n in (1, 5, 5)]
+    recording = make_fx(gradients)(weights, more, inputs)
+    expected = recording(weights, more, inputs)
+    products = recording.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default)
+    join_products(recording)
+    recording.recompile()
+    left = recording.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default)
+    assert len(products) - len(left) == 4  # three of each weights' products became one
+    torch.testing.assert_close(recording(weights, more, inputs), expected)
 
 
 def test_what_is_missing_is_named(monkeypatch, tmp_path):
