@@ -63,7 +63,7 @@ def neural_baseline_entry(value: Tensor, previous_z_pres: Tensor, mask: bool) ->
 
     Args:
         value: (N, 1) predictions.
-        previous_z_pres: (N, 1); where it is 0 there is no choice to make.
+        previous_z_pres: (N, 1), or (1, 1) before the first step; 0 leaves no choice to make.
         mask: whether finished images leave the objective, and so have a signal of 0.
     """
     if mask:

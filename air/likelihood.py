@@ -85,8 +85,8 @@ def _inner_products(objects: Tensor, value: Tensor) -> Tensor:
 class _InnerProducts(torch.autograd.Function):
     """rows @ rows.mT, with a gradient that knows that the result is symmetric.
 
-    Autograd takes four products with the rows, two of them along the long dimension, and adds them
-    up; this takes one.
+    Autograd takes two products with the rows, one of them against their order in memory, and adds
+    them up; this takes one.
     """
 
     @staticmethod

@@ -25,7 +25,7 @@ def presence(logit: Tensor, previous_z_pres: Tensor) -> dist.Independent:
 
     Args:
         logit: log odds of an object after a present one, broadcastable to (..., N, 1).
-        previous_z_pres: (..., N, 1), of the step before; 1 before the first.
+        previous_z_pres: (..., N, 1), of the step before; (1, 1) and 1 before the first.
     """
     logits = torch.where(previous_z_pres > 0, logit.to(previous_z_pres), ABSENT_LOGIT)
     return dist.Bernoulli(logits=logits, validate_args=False).to_event(1)

@@ -83,7 +83,7 @@ def _weighted_sums(columns: Tensor, values: Tensor, starts: Tensor, vectors: Ten
     """Return `rows @ vectors`, (M, K) and (K, H): for each row the vectors it has a factor of."""
     num_entries = starts[-1]
     return torch.embedding_bag(
-        vectors.detach().contiguous(),
+        vectors.detach().contiguous(),  # of parameters it would prepare a gradient
         columns[:num_entries],
         starts,
         mode=0,  # sums

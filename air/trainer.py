@@ -91,7 +91,7 @@ class Trainer:
         self._interruption = Interruption()
         self._stopping = False
         self._few = data.test.subset(slice(config.train.eval_size))  # of the held-out scenes
-        model.skip_black_pixels(self._few.images)
+        model.skip_black_pixels(self._few.images)  # training images may be on disk
         self.best = BestModel(run_dir, len(self._few), self._few.count is not None)
 
     def fit(self, interruption: Interruption) -> Outcome:

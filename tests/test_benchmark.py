@@ -133,6 +133,7 @@ def test_command_prints_tables_and_writes_json(tmp_path):
     [
         (["speed"], "what: must be among steps, growth, start, inference, accuracy, got speed"),
         (["steps", "model.nm_steps=3"], "model.nm_steps: no such key"),
+        (["growth", "train.compiled=true"], "train.compiled: must be false for steps"),
         (["steps", "--rounds", "0"], "must be 1 or more, got 0"),
         (["steps", "--compare", "nowhere"], "--compare: must be a checkout of Pyro's repository"),
         (["--seeds", "a"], "invalid _seeds value"),

@@ -132,6 +132,10 @@ def test_the_device_and_the_setting_choose_the_kind():
     assert type(build_gradients(marginal(), model, cpu, False)) is HandlerGradients
     assert type(build_gradients(marginal(), model, cpu, True)) is RecordedGradients
     assert type(build_gradients(marginal(), model, cuda, True)) is CudaGraphGradients
+    assert build_gradients(marginal(), model, cpu, True, compiled=True).compiled
+    for device, recorded in ((cpu, False), (cuda, True)):
+        with pytest.raises(ValueError, match="compiled must be False"):
+            build_gradients(marginal(), model, device, recorded, compiled=True)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

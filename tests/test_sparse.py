@@ -5,6 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from air.benchmark.workloads import build_trainer, example_data
+from air.config.compose import compose_config
 from air.inference import MarginalELBO, Objective, ReinforceELBO
 from air.inference.gradients import HandlerGradients
 from air.sparse import _find_nonzero, _weighted_sums, is_mostly_zero, sparse_product
@@ -66,6 +68,14 @@ def test_a_model_that_skips_black_pixels_is_the_same_model(estimator, arguments)
     assert model.rnn.skips_zeros
     assert model.bl is None or model.bl.rnn.skips_zeros
     torch.testing.assert_close(*found)
+
+
+def test_training_turns_it_on(data_root):
+    overrides = ("experiment=smoke", f"data.root={data_root}")
+    for model, skips in (("pixels", True), ("conv", False)):
+        config = compose_config((*overrides, f"model={model}"))
+        trainer = build_trainer(config, example_data(config.data, 10))
+        assert trainer.model.rnn.skips_zeros is skips
 
 
 def test_only_raw_pixels_are_skipped():

@@ -11,6 +11,7 @@ from air.config import parse_config
 from air.errors import CheckpointError, ConfigError, NonFiniteLossError, RunFolderError
 from air.run import choose_device, train
 from air.tracking import read_metrics
+from tests.test_compiling import needs_a_compiler
 from tests.test_config import composed
 
 
@@ -57,7 +58,7 @@ def assert_equal(one, other):
         ["inference=reinforce", "baseline=moving_average", "model.use_masking=false"],
         pytest.param(
             ["model=pixels", "inference=reinforce", "baseline=neural", "train.compiled=true"],
-            marks=pytest.mark.slow,
+            marks=[pytest.mark.slow, needs_a_compiler],
         ),
     ],
 )

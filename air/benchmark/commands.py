@@ -14,9 +14,10 @@ from statistics import median
 import pyro
 
 from air.benchmark.timing import interleaved
-from air.benchmark.workloads import build_trainer, example_data
+from air.benchmark.workloads import example_data
 from air.config import Config, SceneConfig
 from air.errors import AIRError
+from air.run import build_model, choose_device
 
 TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 METRICS = "metrics.jsonl"
@@ -100,7 +101,7 @@ def measure_inference(config: Config, rounds: int, num_images: int = 10_000) -> 
     assert isinstance(config.data, SceneConfig)
     with pyro.validation_enabled(False):
         data = example_data(config.data, num_images)
-        model = build_trainer(config, data).model
+        model = build_model(config, data.test.x_size).to(choose_device(config))
         times = interleaved({"infer": lambda: model.infer(data.test.images)}, rounds, warmup=1)
     seconds = times["infer"].median
     return InferenceRow(num_images, seconds, num_images / seconds)

@@ -19,7 +19,8 @@ from air.benchmark.workloads import check_checkout
 from air.config import Config
 from air.config.compose import compose_config
 from air.data import load_data
-from air.run import choose_device
+from air.errors import ConfigError
+from air.run import check_compiled, choose_device
 
 _COMMAND_ROUNDS = 5  # a start takes seconds
 
@@ -59,6 +60,13 @@ def measure(request: Request) -> dict[str, list[Any]]:
         AIRError: the configuration or the checkout cannot be used; nothing was measured then.
     """
     config = compose_config((*request.overrides, "tracking=none"))
+    counting = {"steps", "growth"} & set(request.sections)
+    if config.train.compiled and counting:
+        raise ConfigError(
+            "train.compiled: must be false for steps, which compiles some of them itself, and for "
+            "growth, which looks into them, got True"
+        )
+    check_compiled(config, choose_device(config))
     if request.checkout is not None:
         check_checkout(request.checkout)
     keep_freed_memory()  # as a run does

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from air.benchmark.machine import Machine
 from air.benchmark.timing import interleaved
 from air.benchmark.workloads import Step, our_step, reference_step
 from air.config.compose import compose_config
+from air.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 # The networks of Pyro's tutorial, which Pyro's own example is built with too.
 _REFERENCE = ("experiment=pyro_tutorial", "train.batch_size=64")
@@ -55,8 +59,8 @@ class StepRow:
         quartile_low, quartile_high: of the times, in milliseconds.
         reference_ratio: how many times longer the reference takes; None without one.
         gigaflops: floating-point operations of products and convolutions, in 10⁹.
-        megabytes: read and written by all operations, in 10⁶.
-        peak_megabytes: the most that the step's own tensors held at one time.
+        megabytes: read and written by all operations, in 10⁶; None for a compiled step.
+        peak_megabytes: the most that the step's own tensors held at one time; likewise.
         floor: milliseconds for the operations at the machine's ceiling for products.
         ceiling_fraction: floor over median.
     """
@@ -67,8 +71,8 @@ class StepRow:
     quartile_high: float
     reference_ratio: float | None
     gigaflops: float
-    megabytes: float
-    peak_megabytes: float
+    megabytes: float | None
+    peak_megabytes: float | None
     floor: float
     ceiling_fraction: float
 
@@ -87,15 +91,20 @@ def measure_steps(
     steps: dict[str, Step] = {}
     if checkout is not None:
         steps[REFERENCE_NAME] = reference_step(checkout, compose_config(_REFERENCE))
+    compose_config(overrides)  # what is wrong with these is not for a comparison to leave out
     for name, kind in STEPS.items():
         changed = overrides if name.startswith("quickstart") else ()
-        steps[name] = our_step(compose_config((*kind.overrides, *changed)), kind.black)
+        try:
+            steps[name] = our_step(compose_config((*changed, *kind.overrides)), kind.black)
+        except ConfigError as error:
+            log.warning("%s: left out, %s", name, error)
     times = interleaved(steps, rounds)
     reference = times.get(REFERENCE_NAME)
     rows = []
     for name, timing in times.items():
-        # The operations of a compiled step cannot be counted, but are those of the same one plain.
-        cost = measure_cost(steps[name.removesuffix(_COMPILED_SUFFIX)])
+        # A compiled step cannot be looked into; its products are those of the same one plain.
+        plain = name.removesuffix(_COMPILED_SUFFIX)
+        cost = measure_cost(steps[plain])
         floor = cost.flops / machine.flops
         low, high = timing.quartiles
         rows.append(
@@ -106,8 +115,8 @@ def measure_steps(
                 quartile_high=1e3 * high,
                 reference_ratio=reference.ratio(timing) if reference else None,
                 gigaflops=cost.flops / 1e9,
-                megabytes=cost.bytes / 1e6,
-                peak_megabytes=cost.peak_bytes / 1e6,
+                megabytes=cost.bytes / 1e6 if name == plain else None,
+                peak_megabytes=cost.peak_bytes / 1e6 if name == plain else None,
                 floor=1e3 * floor,
                 ceiling_fraction=floor / timing.median,
             )

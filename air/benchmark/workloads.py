@@ -20,7 +20,7 @@ from air.errors import DataError
 from air.images import to_unit
 from air.inference import build_objective
 from air.prior import build_presence_schedule
-from air.run import build_model, choose_device
+from air.run import build_model, check_compiled, choose_device
 from air.tracking import NullTracker
 from air.trainer import Trainer
 
@@ -43,10 +43,15 @@ def example_data(config: SceneConfig, num_images: int, black: bool = True) -> Da
 
 
 def build_trainer(config: Config, data: Data) -> Trainer:
-    """Build a trainer that writes nothing, in the state in which `air.run.train` builds it."""
+    """Build a trainer that writes nothing, in the state in which `air.run.train` builds it.
+
+    Raises:
+        ConfigError: the step is to be compiled, and cannot be here.
+    """
     pyro.clear_param_store()
     pyro.set_rng_seed(config.seed)
     device = choose_device(config)
+    check_compiled(config, device)
     model = build_model(config, data.train.x_size).to(device)
     return Trainer(
         config,

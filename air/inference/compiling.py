@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def missing_for_compiling() -> str | None:
     """Return what this machine lacks to compile a step, in words, or None."""
-    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler) is None:
         return f"a C++ compiler ({compiler}; the environment variable CXX may name another)"
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
@@ -40,13 +40,14 @@ def compile_recording(recording: GraphModule) -> Callable[..., Any]:
     """
     join_products(recording)
     recording.recompile()
-    # It says that there is no CUDA, which is why this is done.
+    # It warns that there is no CUDA, which is the reason for compiling.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     log.info("compiling the step, which takes about a minute, and less the next time")
     return torch.compile(
         recording,
         fullgraph=True,
         dynamic=False,
+        # Random numbers of PyTorch's own, and calls from C++, which take less time than Python's.
         options={"fallback_random": True, "cpp_wrapper": True},
     )
 
@@ -54,7 +55,8 @@ def compile_recording(recording: GraphModule) -> Callable[..., Any]:
 def join_products(recording: GraphModule) -> None:
     """Take a result that is a sum of products as one product: Σ Aᵢᵀ Bᵢ = [A₁; A₂; …]ᵀ [B₁; B₂; …].
 
-    Gradients of weights that several steps use are such sums, of narrow products.
+    Gradients of weights that several steps use are such sums, of narrow products. Their factors are
+    what autograd saved, which nothing writes to afterwards.
 
     Args:
         recording: changed in place; to be recompiled.

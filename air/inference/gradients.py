@@ -101,7 +101,6 @@ class RecordedGradients:
         recording.graph.eliminate_dead_code()
         simplify(recording)
         if self.compiled:
-            recording.recompile()
             return compile_recording(recording)
         _write_in_place(recording, self.parameters)
         bind(recording)
@@ -177,12 +176,17 @@ def build_gradients(
         model: on its device.
         device: on a GPU a recording becomes a CUDA graph.
         recorded: record the first batch and play it back, or run Pyro's handlers every time.
-        compiled: compile the recording, on the CPU.
+        compiled: compile the recording.
+
+    Raises:
+        ValueError: nothing is recorded that could be compiled, or it becomes a CUDA graph.
     """
     if recorded and model.baseline_decay is not None:
         # Pyro keeps the average in its parameter store, where no recording can follow it.
         log.info("a decaying-average baseline is not recorded: Pyro's handlers run at every step")
         recorded = False
+    if compiled and (not recorded or device.type == "cuda"):
+        raise ValueError("compiled must be False where nothing is recorded, and on a GPU")
     if not recorded:
         return HandlerGradients(objective, model)
     if device.type == "cuda":
