@@ -52,19 +52,7 @@ def marginal_searching():
     return Objective(MarginalELBO(), None, CountSearch(0.5, 2, 2, margin=0.0)), {}
 
 
-@needs_a_compiler
-@pytest.mark.parametrize(
-    "case",
-    [
-        marginal_of_one_step,
-        *(  # compiling takes half a minute
-            pytest.param(case, marks=pytest.mark.slow)
-            for case in (reinforce_with_a_baseline, marginal_asleep, marginal_searching)
-        ),
-    ],
-)
-def test_a_compiled_step_is_the_recorded_one_but_for_rounding(case):
-    objective, arguments = case()
+def assert_compiled_is_recorded(objective, arguments):
     model = tiny(**arguments)
     model.skip_black_pixels(DARK)
     assert model.rnn.skips_zeros is not bool(list(model.embed.parameters()))
@@ -74,6 +62,28 @@ def test_a_compiled_step_is_the_recorded_one_but_for_rounding(case):
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+@needs_a_compiler
+@pytest.mark.slow  # half a minute each
+@pytest.mark.parametrize(
+    "case", [marginal_of_one_step, reinforce_with_a_baseline, marginal_asleep, marginal_searching]
+)
+def test_a_compiled_step_is_the_recorded_one_but_for_rounding(case):
+    assert_compiled_is_recorded(*case())
+
+
+def test_what_the_compiler_gets_is_the_recorded_step(monkeypatch):
+    compile_for_real = torch.compile
+
+    def capture(recording, *, fullgraph, dynamic, options):
+        assert options["fallback_random"]
+        return compile_for_real(
+            recording, fullgraph=fullgraph, dynamic=dynamic, backend="aot_eager"
+        )
+
+    monkeypatch.setattr(torch, "compile", capture)
+    assert_compiled_is_recorded(*reinforce_with_a_baseline())
 
 
 def test_products_of_weights_that_several_steps_use_become_one():

@@ -54,7 +54,13 @@ def assert_equal(one, other):
     "overrides",
     [
         ["optim=cosine", "optim.warmup_iterations=3", "search=cuts"],
-        ["inference=reinforce", "baseline=neural", "prior=exponential", "optim.clip_norm=10"],
+        [
+            "inference=reinforce",
+            "baseline=neural",
+            "prior=exponential",
+            "optim.clip_norm=10",
+            PLAIN,
+        ],
         ["inference=reinforce", "baseline=moving_average", "model.use_masking=false"],
         pytest.param(
             ["model=pixels", "inference=reinforce", "baseline=neural", "train.compiled=true"],
