@@ -43,6 +43,19 @@ def test_plain_lines_without_a_terminal():
     assert "\r" not in shown.stderr
 
 
+def test_the_first_iteration_has_no_part_in_the_speed(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    with Progress(101) as progress:
+        for iteration, seconds in ((1, 50.0), (2, 0.5), (3, 0.5)):
+            now[0] += seconds
+            progress.advance(iteration)
+            progress.show(iteration)
+    shown = [record.message.split(", ", 1)[1] for record in caplog.records]
+    assert shown == ["0.0 it/s, 1:23:20 left", "2.0 it/s, 00:50 left", "2.0 it/s, 00:49 left"]
+
+
 def test_a_bar_on_a_terminal_that_log_lines_do_not_tear():
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))

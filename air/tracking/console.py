@@ -27,8 +27,9 @@ class Progress:
     def __init__(self, total: int, initial: int = 0, shown: bool = True) -> None:
         self._shown = shown
         self._total = total
-        self._initial = initial
-        self._started = time.perf_counter()
+        self._begin = initial, time.perf_counter()
+        # The first iteration records the step, or compiles it, and tells nothing about the others.
+        self._first: tuple[int, float] | None = None
         self._figures: dict[str, float] = {}
         self._on_exit = contextlib.ExitStack()
         self._bar: tqdm[NoReturn] | None = None
@@ -36,7 +37,7 @@ class Progress:
     def __enter__(self) -> Progress:
         if self._shown and sys.stderr.isatty():
             bar: tqdm[NoReturn] = tqdm(
-                total=self._total, initial=self._initial, unit="it", dynamic_ncols=True
+                total=self._total, initial=self._begin[0], unit="it", dynamic_ncols=True
             )
             self._bar = self._on_exit.enter_context(bar)
             self._on_exit.enter_context(logging_redirect_tqdm())  # log lines go above the bar
@@ -52,6 +53,7 @@ class Progress:
 
     def advance(self, iteration: int) -> None:
         """Count one more iteration."""
+        self._first = self._first or (iteration, time.perf_counter())
         if self._bar is not None:
             self._bar.update(iteration - self._bar.n)
 
@@ -64,8 +66,8 @@ class Progress:
             return
         if not self._shown:
             return
-        seconds = time.perf_counter() - self._started
-        speed = max(iteration - self._initial, 1) / max(seconds, 1e-9)
+        since = self._first if self._first and iteration > self._first[0] else self._begin
+        speed = max(iteration - since[0], 1) / max(time.perf_counter() - since[1], 1e-9)
         left = tqdm.format_interval(round((self._total - iteration) / speed))
         log.info(
             "iteration %d/%d: %s, %.1f it/s, %s left", iteration, self._total, text, speed, left
