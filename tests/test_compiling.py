@@ -15,24 +15,14 @@ from air.inference.compiling import join_products, missing_for_compiling
 from air.inference.gradients import RecordedGradients
 from air.run import check_compiled
 from tests.models import tiny
+from tests.test_gradients import PROBABILITIES, taken
 
-PROBABILITIES = torch.tensor([0.6, 0.3], dtype=torch.float64)
 DARK = torch.zeros(3, 5, 6, 6)
 DARK[:2, :, 2:4, 3] = torch.tensor([0.4, 0.9])  # and the third batch is all black
 
 needs_a_compiler = pytest.mark.skipif(
     missing_for_compiling() is not None, reason=f"needs {missing_for_compiling()}"
 )
-
-
-def taken(gradients, batches):
-    """Parts and gradients of some batches in turn, and the next random number."""
-    torch.manual_seed(0)
-    found = []
-    for batch in batches:
-        parts = gradients(batch, PROBABILITIES[: gradients.model.num_steps])
-        found.append((parts, [parameter.grad for parameter in gradients.parameters]))
-    return found, torch.rand(1)
 
 
 def marginal_of_one_step():
@@ -56,12 +46,14 @@ def assert_compiled_is_recorded(objective, arguments):
     model = tiny(**arguments)
     model.skip_black_pixels(DARK)
     assert model.rnn.skips_zeros is not bool(list(model.embed.parameters()))
-    torch.testing.assert_close(
-        taken(RecordedGradients(objective, model, compiled=True), DARK),
-        taken(RecordedGradients(objective, model), DARK),
-        rtol=1e-4,
-        atol=1e-4,
+    played, compiled = (
+        taken(gradients, model, DARK, probabilities=PROBABILITIES[: model.num_steps])
+        for gradients in (
+            RecordedGradients(objective, model),
+            RecordedGradients(objective, model, compiled=True),
+        )
     )
+    torch.testing.assert_close(compiled, played, rtol=1e-4, atol=1e-4)
 
 
 @needs_a_compiler
