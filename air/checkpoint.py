@@ -202,7 +202,7 @@ def open_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> tuple[P
 
 
 def load_weights(model: AIR, checkpoint: Checkpoint, source: str | Path) -> None:
-    """Put a checkpoint's weights into a model.
+    """Put a checkpoint's weights into a model, which takes their type.
 
     Raises:
         CheckpointError: it belongs to another architecture; the first difference is named.
@@ -215,7 +215,8 @@ def load_weights(model: AIR, checkpoint: Checkpoint, source: str | Path) -> None
                 f"{source}: is of another architecture: {name} must have the shape "
                 f"{ours.get(name, 'none')}, got {theirs.get(name, 'none')}"
             )
-    model.load_state_dict(checkpoint.model)
+    dtype = next(value.dtype for value in checkpoint.model.values())
+    model.to(dtype).load_state_dict(checkpoint.model)
 
 
 def load(

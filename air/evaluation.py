@@ -14,6 +14,7 @@ from air.images import to_unit
 from air.inference import MarginalELBO, ReinforceELBO
 from air.inference.estimator import PARTS, Estimator, elbo_of
 from air.model import AIR
+from air.parameters import OwnParameters
 from air.presence import PresencePrior
 from air.tracking import ConfusionMatrix, Histogram
 
@@ -96,10 +97,11 @@ def elbo_parts(
     estimator: Estimator = MarginalELBO() if model.use_masking else ReinforceELBO()
     device = model.z_where_prior_mean.device
     totals = {name: torch.zeros((), device=device) for name in PARTS}
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with generators, OwnParameters():
         torch.manual_seed(_NOISE_SEED)
         for chunk in images.split(_CHUNK):
-            batch = to_unit(chunk, device)
+            batch = to_unit(chunk, device, model.z_where_prior_mean.dtype)
             estimator.loss(model.model, model.guide, batch, z_pres_prior_p=z_pres_prior_p)
             totals = {name: totals[name] + estimator.parts[name] for name in PARTS}
     values = {"elbo": elbo_of(totals), **totals}

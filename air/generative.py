@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from air.geometry import window_to_image
+from air.images import in_type_of
 from air.likelihood import CanvasNormal
 from air.networks import Decoder
+from air.parameters import register
 from air.presence import PresencePrior, default_z_pres_prior_p, presence, prior_logit
 
 
@@ -52,9 +54,9 @@ class GenerativeModel(nn.Module):
             z_pres_prior_p: step -> trial probability of its object.
             num_steps: the most objects, if not the model's own number.
         """
-        pyro.module("decode", self.decode)
+        register("decode", self.decode)
         with pyro.plate("data", data.shape[0], device=str(data.device)) as index:
-            batch = data[index]  # (n, x_size, x_size)
+            batch = in_type_of(self.z_where_prior_mean, data[index])  # (n, x_size, x_size)
             latents = self.draw(batch.shape[0], z_pres_prior_p, num_steps)
             objects = self.place(latents.z_where, latents.z_what)
             pyro.sample(
@@ -88,7 +90,12 @@ class GenerativeModel(nn.Module):
     def draw(
         self, n: int, z_pres_prior_p: PresencePrior, num_steps: int | None = None
     ) -> ObjectLatents:
-        """Draw the latents of n images: as `prior`, with a dimension of steps before the last."""
+        """Draw the latents of n images: as `prior`, with a dimension of steps before the last.
+
+        Raises:
+            TypeError: the model is in half precision, which is for `infer` alone.
+        """
+        _check_precision(self.z_where_prior_mean)
         steps: list[ObjectLatents] = []
         z_pres = self.z_where_prior_mean.new_ones(n, 1)
         for t in range(self.num_steps if num_steps is None else num_steps):
@@ -157,3 +164,13 @@ class GenerativeModel(nn.Module):
             (..., n, x_size, x_size) canvases.
         """
         return torch.einsum("...nt,ntij->...nij", z_pres, self.place(z_where, z_what))
+
+
+def _check_precision(like: Tensor) -> None:
+    """Refuse types in which a log density moves in steps of nats: of 4 near 1000 in bfloat16."""
+    half = like.dtype in (torch.float16, torch.bfloat16)
+    if half or torch.is_autocast_enabled(like.device.type):
+        raise TypeError(
+            "AIR must be in float32 or float64 but for infer, where half precision will do, got "
+            f"{like.dtype if half else 'autocast'}"
+        )

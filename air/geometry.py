@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro.ops.provenance import detach_provenance, get_provenance, track_provenance
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from air.functions import OwnGradient, followed
 
 # The inverse transform divides by s. A window with |s| below this covers over 100 images and shows
 # next to nothing, so s is held at this distance from 0 there (with its sign; +, if it is 0): the
@@ -87,12 +88,10 @@ def pixel_centres(size: int, like: Tensor) -> Tensor:
 def _bilinear_weights(coordinates: Tensor, size: int) -> Tensor:
     """Return what each of `size` pixels adds at each coordinate: (..., P) -> (..., P, size)."""
     positions = ((coordinates + 1) * size - 1) / 2  # in pixels, 0 at the first pixel's centre
-    # `TraceGraph_ELBO` follows tensors through functions, but cannot see into one of our own.
-    weights = _HatWeights.apply(detach_provenance(positions), size)
-    return track_provenance(weights, get_provenance(positions))
+    return followed(_HatWeights, positions, size)
 
 
-class _HatWeights(torch.autograd.Function):
+class _HatWeights(OwnGradient):
     """max(0, 1 - |position - pixel|), with a gradient that knows where the two slopes are.
 
     At most two of the `size` weights of a position are not 0, so its gradient gathers two numbers,
@@ -100,11 +99,16 @@ class _HatWeights(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, positions: Tensor, size: int) -> Tensor:
+    def value(positions: Tensor, size: int) -> Tensor:
         """Return the weights: (..., P) -> (..., P, size)."""
-        ctx.save_for_backward(positions)
         pixels = torch.arange(size, dtype=positions.dtype, device=positions.device)
         return (positions.unsqueeze(-1) - pixels).abs_().neg_().add_(1).relu_()
+
+    @staticmethod
+    def forward(ctx: Any, positions: Tensor, size: int) -> Tensor:
+        """Return the value, and keep what its gradient needs."""
+        ctx.save_for_backward(positions)
+        return _HatWeights.value(positions, size)
 
     @staticmethod
     @once_differentiable

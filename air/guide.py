@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from air.baselines import NeuralBaseline, moving_average_entry, neural_baseline_entry
 from air.geometry import image_to_window
+from air.images import in_type_of
 from air.networks import LSTM, Embed, Encoder, Predict
+from air.parameters import register
 from air.presence import PresencePrior, default_z_pres_prior_p, presence
 
 
@@ -43,8 +45,8 @@ class Guide(nn.Module):
     baseline_decay: float | None
     z_where_prior_mean: Tensor  # (3,)
     z_where_prior_sd: Tensor  # (3,)
-    z_where_init: Tensor  # (3,)
-    z_what_init: Tensor  # (z_what_size,)
+    z_where_init: nn.Parameter  # (3,)
+    z_what_init: nn.Parameter  # (z_what_size,)
     embed: Embed
     rnn: LSTM
     predict: Predict
@@ -70,19 +72,19 @@ class Guide(nn.Module):
         Returns:
             z_where and z_pres: for each step a tensor (n, 3) and one (n, 1).
         """
-        pyro.module("embed", self.embed)
-        pyro.module("rnn", self.rnn)
-        pyro.module("predict", self.predict)
-        pyro.module("encode", self.encode)
-        pyro.param("z_where_init", self.z_where_init)
-        pyro.param("z_what_init", self.z_what_init)
+        register("embed", self.embed)
+        register("rnn", self.rnn)
+        register("predict", self.predict)
+        register("encode", self.encode)
+        register("z_where_init", self.z_where_init)
+        register("z_what_init", self.z_what_init)
         if self.bl is not None:
-            pyro.module("bl_", self.bl)
+            register("bl_", self.bl)
 
         with pyro.plate(
             "data", data.shape[0], subsample_size=batch_size, device=str(data.device)
         ) as index:
-            batch = data[index]  # (n, x_size, x_size)
+            batch = in_type_of(self.z_where_prior_mean, data[index])  # (n, x_size, x_size)
             gates = self.rnn.embedding_gates(self.embed(batch))
             baseline_gates, baseline_state = self.bl.start(batch) if self.bl else (None, None)
             inputs = ImageInputs(batch, gates, baseline_gates)

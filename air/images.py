@@ -8,15 +8,34 @@ import torch
 from torch import Tensor
 
 
-def to_unit(images: Tensor, device: torch.device | str) -> Tensor:
-    """Bring a batch to the device, then to float32 in [0, 1]; uint8 travels as bytes.
+def to_unit(
+    images: Tensor, device: torch.device | str, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Bring a batch to the device, then to floats in [0, 1]; uint8 travels as bytes.
 
     Args:
         images: (N, S, S), uint8 0…255 or floats in [0, 1].
         device: where the model is.
+        dtype: of the model.
     """
     images = images.to(device, non_blocking=True)
-    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    unit = images.to(dtype)
+    return unit / 255 if images.dtype == torch.uint8 else unit
+
+
+def in_type_of(like: Tensor, images: Tensor) -> Tensor:
+    """Return images as model and guide compute with them: in the parameters' own type.
+
+    Args:
+        like: a tensor of the model's.
+        images: (N, S, S), floats in [0, 1].
+
+    Raises:
+        TypeError: they are not floats, and so not in [0, 1].
+    """
+    if not images.is_floating_point():
+        raise TypeError(f"data must be floats in [0, 1], got {images.dtype}; divide bytes by 255")
+    return images.to(like.dtype)
 
 
 def checked_images(images: Any, x_size: int) -> Tensor:

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
-from pyro.ops.provenance import detach_provenance, get_provenance, track_provenance
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import constraints
+
+from air.functions import OwnGradient, followed
 
 
 class CanvasNormal(TorchDistribution):
@@ -77,12 +78,10 @@ def _inner_products(objects: Tensor, value: Tensor) -> Tensor:
     """Return those of every two of the objects (..., T, pixels) and the value (..., pixels)."""
     leading = torch.broadcast_shapes(objects.shape[:-2], value.shape[:-1])
     objects, value = objects.expand(*leading, -1, -1), value.expand(*leading, -1)
-    # `TraceGraph_ELBO` follows tensors through functions, but cannot see into one of our own.
-    products = _InnerProducts.apply(detach_provenance(objects), detach_provenance(value))
-    return track_provenance(products, get_provenance((objects, value)))  # (..., T + 1, T + 1)
+    return followed(_InnerProducts, objects, value)  # (..., T + 1, T + 1)
 
 
-class _InnerProducts(torch.autograd.Function):
+class _InnerProducts(OwnGradient):
     """rows @ rows.mT, with a gradient that knows that the result is symmetric.
 
     Autograd takes two products with the rows, one of them against their order in memory, and adds
@@ -90,8 +89,14 @@ class _InnerProducts(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, objects: Tensor, value: Tensor) -> Tensor:
+    def value(objects: Tensor, value: Tensor) -> Tensor:
         """Return all products: (..., T, pixels), (..., pixels) -> (..., T + 1, T + 1)."""
+        rows = torch.cat((objects, value.unsqueeze(-2)), -2)
+        return rows @ rows.mT
+
+    @staticmethod
+    def forward(ctx: Any, objects: Tensor, value: Tensor) -> Tensor:
+        """Return the value, and keep what its gradient needs."""
         rows = torch.cat((objects, value.unsqueeze(-2)), -2)
         ctx.save_for_backward(rows)
         return rows @ rows.mT

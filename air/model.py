@@ -149,6 +149,12 @@ class AIR(GenerativeModel, Guide):
                 layer,
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle takes: without the weak references that Pyro hangs on parameters."""
+        for parameter in self.parameters():
+            vars(parameter).pop("unconstrained", None)
+        return vars(self).copy()
+
     def skip_black_pixels(self, images: Tensor) -> None:
         """Prepare for images of which most pixels are black, if these are such.
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from air.geometry import window_boxes
 from air.images import checked_images, to_unit
+from air.parameters import OwnParameters
 
 if TYPE_CHECKING:
     from air.model import AIR
@@ -59,7 +60,8 @@ def infer(
     """Find, count and describe the objects of images.
 
     The guide runs once with every z_pres set to 1, which gives the windows, the codes and the exact
-    probability of every count along that path.
+    probability of every count along that path. Half precision, of the model or by autocast, is
+    enough here, and here alone; probabilities and boxes are in single precision then.
 
     Args:
         model: a trained `AIR`.
@@ -103,19 +105,23 @@ def count_log_probs(presence_logits: Tensor) -> Tensor:
 
 
 def _infer_chunk(model: AIR, images: Tensor, num_steps: int, sample: bool) -> Posterior:
-    batch = to_unit(images, model.z_where_prior_mean.device)  # (n, x_size, x_size)
+    like = model.z_where_prior_mean
+    batch = to_unit(images, like.device, like.dtype)  # (n, x_size, x_size)
     n = batch.shape[0]
     all_present = {f"z_pres_{t}": batch.new_ones(n, 1) for t in range(num_steps)}
     guide = poutine.condition(model.guide, data=all_present)
     if not sample:
         guide = _PosteriorMeans()(guide)
-    nodes: Any = poutine.trace(guide).get_trace(batch, num_steps=num_steps).nodes
+    with OwnParameters():
+        nodes: Any = poutine.trace(guide).get_trace(batch, num_steps=num_steps).nodes
 
     def stacked(name: str) -> Tensor:
         return torch.stack([nodes[f"{name}_{t}"]["value"] for t in range(num_steps)], 1)
 
+    # Sums of logarithms and places in pixels have too many digits for half precision.
+    wide = torch.promote_types(batch.dtype, torch.float32)
     logits = [nodes[f"z_pres_{t}"]["fn"].base_dist.logits for t in range(num_steps)]
-    count_probs = count_log_probs(torch.cat(logits, -1)).softmax(-1)  # (n, T + 1)
+    count_probs = count_log_probs(torch.cat(logits, -1).to(wide)).softmax(-1)  # (n, T + 1)
     count = torch.multinomial(count_probs, 1).squeeze(-1) if sample else count_probs.argmax(-1)
 
     z_where, z_what = stacked("z_where"), stacked("z_what")
@@ -126,6 +132,6 @@ def _infer_chunk(model: AIR, images: Tensor, num_steps: int, sample: bool) -> Po
         z_pres=z_pres,
         z_where=z_where,
         z_what=z_what,
-        boxes=window_boxes(z_where, model.x_size),
+        boxes=window_boxes(z_where.to(wide), model.x_size),
         reconstruction=model.render(z_pres, z_where, z_what),
     )

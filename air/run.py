@@ -63,7 +63,8 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     check_shares(config, launch.size)
     device = choose_device(config, launch)
     check_compiled(config, device)
-    with joined(device) as processes:
+    # The parameters are known to Pyro under names that another model in this process may have.
+    with joined(device) as processes, pyro.get_param_store().scope():
         try:
             return _train(config, run_dir, overrides, device, processes)
         except ProcessLostError as error:
@@ -99,7 +100,6 @@ def _train(
     checkpoint_file, checkpoint = (resume and read_latest(run_dir)) or (None, None)
     start = checkpoint.iteration if checkpoint else 0
 
-    pyro.clear_param_store()
     pyro.set_rng_seed(config.seed)
     model = build_model(config, data.train.x_size).to(device)
     if checkpoint and checkpoint_file:

@@ -227,7 +227,8 @@ class Trainer:
             NonFiniteLossError: a term of the loss is not finite.
             ProcessLostError: another process has ended.
         """
-        batch = to_unit(self._batch(self.iteration), self.device)  # (its share, x_size, x_size)
+        images = self._batch(self.iteration)  # (its share, x_size, x_size)
+        batch = to_unit(images, self.device, self.model.z_where_prior_mean.dtype)
         prior = self.presence_schedule(self.iteration)
         trial_probabilities = torch.tensor(
             [prior(t) for t in range(self.model.num_steps)], dtype=torch.float64

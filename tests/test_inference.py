@@ -10,7 +10,7 @@ import pyro
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import TraceGraph_ELBO
+from pyro.infer import JitTrace_ELBO, JitTraceGraph_ELBO, Trace_ELBO, TraceGraph_ELBO
 
 from air.config import InferenceConfig
 from air.inference import MarginalELBO, ReinforceELBO, build_estimator
@@ -35,6 +35,7 @@ def gradients(model):
 
 def monte_carlo(estimator, model, images, chunks, copies):
     """Mean and standard error of the loss per set of images, and of its gradient."""
+    pyro.clear_param_store()  # of the model before
     data = images.repeat(copies, 1, 1)
     losses, slopes = [], []
     for _ in range(chunks):
@@ -180,3 +181,30 @@ def test_validation_accepts_the_marginal_programs_and_build_gives_them(images):
     assert pyro.settings.get("validate_poutine")
     for kind, expected in (("marginal", MarginalELBO), ("reinforce", ReinforceELBO)):
         assert type(build_estimator(InferenceConfig(kind=kind))) is expected
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    ("jit", "plain"), [(JitTraceGraph_ELBO, TraceGraph_ELBO), (JitTrace_ELBO, Trace_ELBO)]
+)
+def test_pyros_jit_gives_the_same_gradient_where_nothing_is_left_to_chance(jit, plain):
+    air, data = tiny(use_baselines=True, embed_net=[4]).double(), torch.rand(5, 6, 6)
+    with torch.no_grad():  # every object is there, and standard deviations are 1e-6
+        air.predict.mlp.layers[-1].bias[0] += 50
+        air.predict.mlp.layers[-1].bias[4:] -= 50
+        z_what = air.encode.mlp.layers[-1]
+        z_what.weight[air.z_what_size :], z_what.bias[air.z_what_size :] = 0, -50
+    found = []
+    for estimator in (jit(ignore_jit_warnings=True), plain()):
+        for _ in range(2):  # the first call records
+            air.zero_grad()
+            loss = estimator.loss_and_grads(air.model, air.guide, data)
+        found.append((loss, {name: p.grad for name, p in air.named_parameters()}))
+    (jit_loss, jit_gradients), (loss, slopes) = found
+    assert jit_loss == pytest.approx(loss, rel=0.02)
+    for name, slope in slopes.items():
+        if slope is not None:
+            # The baseline is told of log q, and so of the noise itself.
+            tolerance = 0.02 if name.startswith("bl.") else 1e-3
+            error = (jit_gradients[name] - slope).norm()
+            assert error < tolerance * slope.norm() + 1e-6, name

@@ -60,7 +60,7 @@ def measure_accuracy(
 def _train(config: Config, data: Data, target: float, look_every: int) -> AccuracyRow:
     looks: list[tuple[int, float, float]] = []
     seconds = 0.0
-    with pyro.validation_enabled(False):
+    with pyro.validation_enabled(False), pyro.get_param_store().scope():
         trainer = build_trainer(config, data)
         for iteration in range(1, config.train.num_iterations + 1):
             started = time.perf_counter()

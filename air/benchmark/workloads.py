@@ -45,10 +45,11 @@ def example_data(config: SceneConfig, num_images: int, black: bool = True) -> Da
 def build_trainer(config: Config, data: Data) -> Trainer:
     """Build a trainer that writes nothing, in the state in which `air.run.train` builds it.
 
+    It is to be used in a scope of Pyro's parameter store of its own.
+
     Raises:
         ConfigError: the step is to be compiled, and cannot be here.
     """
-    pyro.clear_param_store()
     pyro.set_rng_seed(config.seed)
     device = choose_device(config)
     check_compiled(config, device)

@@ -54,8 +54,9 @@ class Viewer:
         images = torch.tensor([pixels], dtype=torch.uint8)
         with self._alone():
             posterior = self.model.infer(images, num_steps)
+            z_where = posterior.z_where[0]  # (T, 3)
             glimpses = image_to_window(
-                posterior.z_where[0], to_unit(images, "cpu"), self.model.window_size
+                z_where, to_unit(images, "cpu", z_where.dtype), self.model.window_size
             )  # (T, window_size, window_size)
             decodings = self._decoded(posterior.z_what[0])
         # P(count > t) for each step t

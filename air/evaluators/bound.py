@@ -18,6 +18,7 @@ from air.evaluators.interval import mean_and_interval
 from air.evaluators.subject import Subject, Value
 from air.images import to_unit
 from air.model import AIR
+from air.parameters import OwnParameters
 from air.presence import PresencePrior
 
 _BLOCK = 500  # samples at a time, which bounds memory
@@ -88,9 +89,10 @@ def log_weights(
     blocks = []
     for start in range(0, num_samples, _BLOCK):
         copies = image.expand(min(_BLOCK, num_samples - start), -1, -1)
-        guide: Any = poutine.trace(model.guide).get_trace(copies, z_pres_prior_p=z_pres_prior_p)
-        replayed = poutine.replay(model.model, trace=guide)
-        joint: Any = poutine.trace(replayed).get_trace(copies, z_pres_prior_p=z_pres_prior_p)
+        with OwnParameters():
+            guide: Any = poutine.trace(model.guide).get_trace(copies, z_pres_prior_p=z_pres_prior_p)
+            replayed = poutine.replay(model.model, trace=guide)
+            joint: Any = poutine.trace(replayed).get_trace(copies, z_pres_prior_p=z_pres_prior_p)
         blocks.append(_log_density(joint) - _log_density(guide))
     return torch.cat(blocks)
 

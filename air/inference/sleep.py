@@ -100,7 +100,8 @@ def found_codes(model: AIR, images: Tensor, num: int) -> Tensor:
     # Never 0, so that there is something to draw before any object is found.
     ends = logits.sigmoid().cumprod(-1).clamp(min=1e-6).flatten().cumsum(0)  # (N T,)
     # As torch.multinomial, but without its checks, for which a GPU's host would wait.
-    drawn = torch.searchsorted(ends, torch.rand(num, device=ends.device) * ends[-1])
+    places = torch.rand(num, dtype=ends.dtype, device=ends.device) * ends[-1]
+    drawn = torch.searchsorted(ends, places)
     return z_what.flatten(0, 1)[drawn.clamp(max=len(ends) - 1)]
 
 

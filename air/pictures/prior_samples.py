@@ -47,6 +47,6 @@ def sample_scenes(model: AIR, count: int, num: int, seed: int) -> Tensor:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         if count == 0:
-            return torch.zeros(num, model.x_size, model.x_size, device=device)
+            return model.z_where_prior_mean.new_zeros(num, model.x_size, model.x_size)
         objects = model.draw(num, lambda t: 0.5, count)  # its z_pres is not used
         return model.render(torch.ones_like(objects.z_pres), objects.z_where, objects.z_what)

@@ -40,8 +40,9 @@ def glimpses(model: AIR, images: Tensor, posterior: Posterior) -> Tensor:
     Returns:
         (N, T, window_size, window_size).
     """
-    inputs = to_unit(images, posterior.z_where.device).unsqueeze(1)
-    return image_to_window(posterior.z_where, inputs, model.window_size)
+    z_where = posterior.z_where
+    inputs = to_unit(images, z_where.device, z_where.dtype).unsqueeze(1)
+    return image_to_window(z_where, inputs, model.window_size)
 
 
 @torch.no_grad()
