@@ -1,7 +1,7 @@
 """Attend, Infer, Repeat: find, count and describe the objects in an image, without labels.
 
-`AIR` is the model and its guide; `load` gives a trained one back. Both are imported on first use,
-so that `import air.config` stays light.
+`AIR` is the model and its guide; `load` gives a trained one back, and `load_pyro` one that Pyro's
+`examples/air` trained. All are imported on first use, so that `import air.config` stays light.
 """
 
 from __future__ import annotations
@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     from air.checkpoint import load
     from air.model import AIR
     from air.posterior import Posterior
+    from air.pyro_example import latents_to_tensor, load_pyro, z_where_inv
 
 __version__ = "0.1.0"
-__all__ = ["AIR", "Posterior", "load"]
+__all__ = ["AIR", "Posterior", "latents_to_tensor", "load", "load_pyro", "z_where_inv"]
 
-_HOMES = {"AIR": "air.model", "Posterior": "air.posterior", "load": "air.checkpoint"}
+_HOMES = {
+    "AIR": "air.model",
+    "Posterior": "air.posterior",
+    "load": "air.checkpoint",
+    "latents_to_tensor": "air.pyro_example",
+    "load_pyro": "air.pyro_example",
+    "z_where_inv": "air.pyro_example",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -103,6 +103,32 @@ def read_checkpoint(path: Path) -> Checkpoint:
         DamagedCheckpointError: the file is torn, or not what was written.
         CheckpointError: it is missing, cannot be read, or not a checkpoint of this format.
     """
+    content = read_torch_file(path)
+    names = {each.name for each in fields(Checkpoint)}
+    if holds_pyro_weights(content):
+        raise CheckpointError(
+            f"{path}: is no checkpoint of ours, but weights of Pyro's examples/air; "
+            "air.load_pyro(file, num_steps=3, …) gives their model"
+        )
+    if not isinstance(content, dict) or not content.keys() >= {"format", "version"}:
+        raise CheckpointError(f"{path}: is a torch file, but not a checkpoint of AIR")
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: checkpoint format must be {FORMAT}, got {content['format']!r}, "
+            f"written by version {content.get('version')}"
+        )
+    if not names - _LATER_FIELDS <= content.keys() <= names:
+        raise CheckpointError(f"{path}: must hold {sorted(names)}, got {sorted(content)}")
+    return Checkpoint(**content)
+
+
+def read_torch_file(path: Path) -> Any:
+    """Read what `torch.save` wrote, without running any code in it; tensors come to the CPU.
+
+    Raises:
+        DamagedCheckpointError: the file is torn, or not what was written.
+        CheckpointError: it is missing or cannot be read.
+    """
     try:
         file = io.BytesIO(path.read_bytes())
     except FileNotFoundError:
@@ -115,21 +141,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if changed is not None:
             raise ValueError(f"the checksum of {changed} is wrong")
         file.seek(0)
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedCheckpointError(f"{path}: damaged, or not a checkpoint: {reason}") from None
-    names = {each.name for each in fields(Checkpoint)}
-    if not isinstance(content, dict) or not content.keys() >= {"format", "version"}:
-        raise CheckpointError(f"{path}: is a torch file, but not a checkpoint of AIR")
-    if content["format"] != FORMAT:
-        raise CheckpointError(
-            f"{path}: checkpoint format must be {FORMAT}, got {content['format']!r}, "
-            f"written by version {content.get('version')}"
-        )
-    if not names - _LATER_FIELDS <= content.keys() <= names:
-        raise CheckpointError(f"{path}: must hold {sorted(names)}, got {sorted(content)}")
-    return Checkpoint(**content)
+
+
+def holds_pyro_weights(content: Any) -> bool:
+    """Return whether a torch file is a state dict of the `AIR` of Pyro's `examples/air`."""
+    return isinstance(content, dict) and {"z_where_loc_prior", "rnn.weight_ih"} <= content.keys()
 
 
 def numbered_checkpoints(run_dir: Path) -> list[Path]:

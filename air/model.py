@@ -53,10 +53,12 @@ class AIR(GenerativeModel, Guide):
         embed_kernels: their widths in pixels; 3 each by default.
         embed_strides: their strides; 2 each by default.
         baseline_decay: use Pyro's decaying average with this decay instead of the neural baseline.
+        use_cuda: put the model on the GPU.
 
     Raises:
         ValueError: a size is below 1, the window exceeds the image, a standard deviation is not
-            positive, the convolutions' lists differ in length, or the activation is unknown.
+            positive, the convolutions' lists differ in length, the activation is unknown, or
+            there is no GPU.
     """
 
     def __init__(
@@ -86,14 +88,17 @@ class AIR(GenerativeModel, Guide):
         embed_kernels: Sequence[int] | None = None,
         embed_strides: Sequence[int] | None = None,
         baseline_decay: float | None = None,
+        use_cuda: bool = False,
     ) -> None:
         self.arguments: dict[str, Any] = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in locals().items()
-            if name not in ("self", "__class__")
+            if name not in ("self", "__class__", "use_cuda")
         }  # enough to build this model again, in plain values
         super().__init__()
         _check_arguments(self.arguments)
+        if use_cuda and not torch.cuda.is_available():
+            raise ValueError("use_cuda must be False on this machine, which has no GPU, got True")
 
         self.num_steps = num_steps
         self.x_size = x_size
@@ -148,6 +153,8 @@ class AIR(GenerativeModel, Guide):
                 baseline_scalar,
                 layer,
             )
+        if use_cuda:
+            self.cuda()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle takes: without the weak references that Pyro hangs on parameters."""
