@@ -57,6 +57,12 @@ def test_round_trip_of_two_files(load):
     assert (data.test.count, data.test.labels, data.test.boxes) == (None, None, None)
 
 
+def test_bools_are_black_and_white(load):
+    images = load({"x": BYTES > 99}, {"x": BYTES > 9}).train.images
+    assert images.dtype == torch.uint8
+    assert (images.numpy() == np.where(BYTES > 99, 255, 0)).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_every_float_is_kept_as_float32(load, dtype):
     x = FLOATS.astype(dtype)
@@ -76,11 +82,12 @@ def test_other_keys_and_compression_are_the_users_business(tmp_path):
     [(10, 0.3, 3), (10, 0.001, 1), (10, 0.999, 9), (2, 0.1, 1), (2, 0.9, 1)],
 )
 def test_held_out_share(load, number, fraction, held_out):
-    x = np.arange(number, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
-    data = load({"x": x, "count": np.arange(number)}, test_fraction=fraction)
+    numbers = np.arange(1, number + 1)
+    x = numbers.astype(np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
+    data = load({"x": x, "count": numbers}, test_fraction=fraction)
     assert (len(data.train), len(data.test)) == (number - held_out, held_out)
     both = torch.cat([data.train.images, data.test.images])[:, 0, 0]
-    assert sorted(both.tolist()) == list(range(number))
+    assert sorted(both.tolist()) == numbers.tolist()
     for part in (data.train, data.test):  # the truth stays with its image
         assert torch.equal(part.count, part.images[:, 0, 0].long())
 
@@ -105,8 +112,9 @@ BAD_ARRAYS = {
     "no images": ({"x": BYTES[:0]}, r"x: .*at least one image"),
     "no pixels": ({"x": BYTES[:, :0, :0]}, r"x: .*at least one image"),
     "one image to share": ({"x": BYTES[:1]}, r"x: .*at least 2 images.*got 1"),
-    "int64": ({"x": BYTES.astype(int)}, r"x: must be uint8, or floats in \[0, 1\], got int64"),
-    "bool": ({"x": BYTES > 9}, r"x: must be uint8.*got bool"),
+    "int64": ({"x": BYTES.astype(int)}, r"x: must be uint8, bool, or floats in .*, got int64"),
+    "0 and 1": ({"x": BYTES // 128}, r"x: bytes must run from 0 to 255, got 0 and 1.*as bool"),
+    "all 1": ({"x": BYTES * 0 + 1}, r"x: bytes must run from 0 to 255, got 0 and 1 alone"),
     "text": ({"x": np.full((3, 4, 4), "a")}, r"x: must be uint8.*got <U1"),
     "complex": ({"x": FLOATS * 1j}, r"x: must be uint8.*got complex128"),
     "pickled": ({"x": np.full((3, 4, 4), None)}, r"x: .*undamaged array of numbers.*allow_pickle"),
@@ -156,6 +164,8 @@ def test_test_images_of_another_size(load):
 def test_errors_of_the_test_file_name_it(load):
     with pytest.raises(DataError, match=r"^data\.test_path: .*held_out\.npz: count: "):
         load({"x": BYTES}, {"x": BYTES, "count": COUNT - 9})
+    with pytest.raises(DataError, match=r"^data\.test_path: .*held_out\.npz: x: bytes must"):
+        load({"x": BYTES}, {"x": BYTES // 128})
 
 
 def test_missing_file(tmp_path):

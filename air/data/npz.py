@@ -1,6 +1,6 @@
 """The user's own images, from NumPy's .npz files.
 
-    x       (N, S, S)     uint8, or floating point in [0, 1]; required
+    x       (N, S, S)     uint8, bool, or floating point in [0, 1]; required
     count   (N,)          integers from 0: number of objects in each image; optional
     boxes   (N, M, 4)     x0, y0, x1, y1 in pixels, nan where there is no object; optional
     labels  (N, M)        integers: class of each object, -1 where there is none; optional
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from air.config import NpzConfig
 from air.data.checks import (
+    check_bytes,
     checked_boxes,
     checked_count,
     checked_images,
@@ -82,6 +83,7 @@ def read_scenes(path: str, field: str) -> Scenes:
     where = f"{field}: {path}"
     arrays = _read_arrays(Path(path).expanduser(), where)
     images = checked_images(arrays["x"], f"{where}: x")
+    check_bytes(images, f"{where}: x")
     count, boxes, labels, masks = (arrays.get(key) for key in ("count", "boxes", "labels", "masks"))
     if count is not None:
         count = checked_count(count, len(images), f"{where}: count")
