@@ -71,10 +71,42 @@ def test_every_float_is_kept_as_float32(load, dtype):
     assert (images.numpy() == x.astype(np.float32)).all()
 
 
-def test_other_keys_and_compression_are_the_users_business(tmp_path):
+class Explosive:
+    """What must never be unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("unpickled",)
+
+
+OBJECTS = np.array([Explosive()] * 10, dtype=object)
+LEFT_OUT = {
+    "objects": ({"labels": OBJECTS}, "labels (Python objects, which are never unpickled)"),
+    "rows of objects": (
+        {"count": np.array([(1, None)] * 10, [("n", int), ("o", object)]), "boxes": OBJECTS},
+        "count, boxes (Python objects, which are never unpickled)",
+    ),
+    "other keys": ({"counts": COUNT, "y": OBJECTS}, "counts, y (not one of x, count, boxes, labels,"
+                   " masks)"),
+    "both": ({"y": COUNT, "masks": OBJECTS}, "masks (Python objects, which are never unpickled); "
+             "y (not one of x, count, boxes, labels, masks)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arrays", "named"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_what_cannot_be_used_is_left_out_with_one_warning(tmp_path, caplog, arrays, named):
     path = tmp_path / "mine.npz"
-    np.savez_compressed(path, x=BYTES, names=np.array(["a", None], dtype=object))
-    assert len(load_npz(npz_config(path)).train) == 7
+    np.savez_compressed(path, x=BYTES, **{"labels": LABELS, **arrays})
+    data = load_npz(npz_config(path))
+    assert len(data.train) == 7
+    assert (data.train.labels is None) == ("labels" in arrays)
+    assert data.train.count is data.train.boxes is data.train.masks is None
+    assert caplog.messages == [f"data.path: {path}: left out: {named}"]
+
+
+def test_nothing_is_said_where_all_is_read(load, caplog):
+    truth = {"count": COUNT, "labels": LABELS, "boxes": BOXES, "masks": MASKS}
+    load({"x": BYTES, **truth}, {"x": BYTES})
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
@@ -197,6 +229,18 @@ def test_a_flipped_bit(tmp_path):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"mine\.npz: x: .*Bad CRC-32"):
+        load_npz(npz_config(path))
+
+
+@pytest.mark.parametrize("part", ["header", "content"])
+def test_a_damaged_array_that_is_not_needed_is_an_error_too(tmp_path, part):
+    path = tmp_path / "mine.npz"
+    np.savez(path, x=BYTES, labels=LABELS)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"labels.npy") + len(b"labels.npy") + 20  # past zip's extra field
+    content[start + (8 if part == "header" else 150)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"mine\.npz: labels: must be an undamaged array"):
         load_npz(npz_config(path))
 
 

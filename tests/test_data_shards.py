@@ -172,6 +172,10 @@ BAD = {
         save("train-02.count.npy", np.full(12, -3)),
         r"/train-02\.count\.npy: must be at least 0, got -3",
     ),
+    "labels of objects": (
+        save("train-00.labels.npy", np.full((7, 2), None)),
+        r"/train-00\.labels\.npy: must be a whole \.npy file of numbers, got: .*Python objects",
+    ),
     "float labels": (
         save("train-00.labels.npy", np.ones((7, 2))),
         r"/train-00\.labels\.npy: must be integers, got float64",
@@ -222,6 +226,15 @@ def test_pixels_out_of_range_are_found_before_training_or_when_they_are_read(tmp
     assert batch(0).shape == (2, 2, 2)
     with pytest.raises(DataError, match=r"train-00\.npy: floats must lie in \[0, 1\], got nan"):
         batch(2)
+
+
+def test_held_out_images_are_read_without_what_cannot_be_used(tmp_path, caplog):
+    folder = write(tmp_path, BYTES)
+    np.savez(folder / "test.npz", x=BYTES[:2], labels=np.full((2, 1), None), counts=[1, 2])
+    test = load(folder).test
+    assert (test.labels, test.count) == (None, None)
+    (said,) = caplog.messages
+    assert said.startswith(f"data.path: {folder / 'test.npz'}: left out: labels (Python objects")
 
 
 def test_a_file_of_nearly_black_images_is_taken_among_others(tmp_path):
