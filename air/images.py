@@ -7,6 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# For bytes whose maximum is 1: divided by 255, all of them would be black.
+BYTES_OF_0_AND_1 = (
+    "bytes must run from 0 to 255, got 0 and 1 alone; multiply them by 255, or store them as bool"
+)
+
 
 def to_unit(
     images: Tensor, device: torch.device | str, dtype: torch.dtype = torch.float32
@@ -39,14 +44,15 @@ def in_type_of(like: Tensor, images: Tensor) -> Tensor:
 
 
 def checked_images(images: Any, x_size: int) -> Tensor:
-    """Return images of a user's as a tensor that `to_unit` takes.
+    """Return images of a user's as a tensor that `to_unit` takes; False and True as 0 and 255.
 
     Args:
         images: a tensor or anything numpy takes for an array.
         x_size: the width and height that they must have, in pixels.
 
     Raises:
-        ValueError: none, or of another shape or type; floats that are not finite or not in [0, 1].
+        ValueError: none, or of another shape or type; floats that are not finite or not in [0, 1];
+            bytes that are 0 and 1.
     """
     images = torch.as_tensor(images)
     if images.ndim != 3 or images.shape[1:] != (x_size, x_size) or len(images) == 0:
@@ -54,10 +60,14 @@ def checked_images(images: Any, x_size: int) -> Tensor:
             f"images must have the shape (N, {x_size}, {x_size}), N at least 1, "
             f"got {tuple(images.shape)}"
         )
+    if images.dtype == torch.bool:
+        return images.to(torch.uint8) * 255
     if images.dtype == torch.uint8:
+        if images.max() == 1:
+            raise ValueError(f"images: {BYTES_OF_0_AND_1}")
         return images
     if not images.is_floating_point():
-        raise ValueError(f"images must be uint8 or floats in [0, 1], got {images.dtype}")
+        raise ValueError(f"images must be uint8, bool, or floats in [0, 1], got {images.dtype}")
     if images.numel() and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError("float images must be finite and in [0, 1]; divide by 255 if they are not")
     return images

@@ -21,6 +21,7 @@ from air.config import (
     config_values,
 )
 from air.data import load_data
+from air.data.remarks import remarks
 from air.distributed import Processes, check_shares, joined, share_dreams
 from air.errors import ProcessLostError, RunFolderError, WriteError
 from air.evaluation import Evaluation
@@ -85,6 +86,8 @@ def _train(
         check_run_folder(run_dir, resume)
         check_tracking(config.tracking)
         data = load_data(config.data)
+        for line in remarks(data.train):
+            log.warning("%s", line)
     processes.wait()  # so that the first one draws scenes, and says so
     if not processes.is_first:
         data = load_data(config.data)

@@ -35,6 +35,20 @@ def _no_account(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path_factory.mktemp("wandb")))
 
 
+@pytest.fixture
+def wandb_home(monkeypatch, tmp_path):
+    """W&B reads its environment once a session and looks for keys at home: give it new ones."""
+    import wandb
+
+    monkeypatch.delenv("WANDB_CONFIG_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "home" / ".netrc"))
+    (tmp_path / "home").mkdir()
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory):
     """One cache of scenes for all runs of the session."""

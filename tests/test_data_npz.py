@@ -57,6 +57,12 @@ def test_round_trip_of_two_files(load):
     assert (data.test.count, data.test.labels, data.test.boxes) == (None, None, None)
 
 
+def test_bools_are_black_and_white(load):
+    images = load({"x": BYTES > 99}, {"x": BYTES > 9}).train.images
+    assert images.dtype == torch.uint8
+    assert (images.numpy() == np.where(BYTES > 99, 255, 0)).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_every_float_is_kept_as_float32(load, dtype):
     x = FLOATS.astype(dtype)
@@ -65,10 +71,42 @@ def test_every_float_is_kept_as_float32(load, dtype):
     assert (images.numpy() == x.astype(np.float32)).all()
 
 
-def test_other_keys_and_compression_are_the_users_business(tmp_path):
+class Explosive:
+    """What must never be unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("unpickled",)
+
+
+OBJECTS = np.array([Explosive()] * 10, dtype=object)
+LEFT_OUT = {
+    "objects": ({"labels": OBJECTS}, "labels (Python objects, which are never unpickled)"),
+    "rows of objects": (
+        {"count": np.array([(1, None)] * 10, [("n", int), ("o", object)]), "boxes": OBJECTS},
+        "count, boxes (Python objects, which are never unpickled)",
+    ),
+    "other keys": ({"counts": COUNT, "y": OBJECTS}, "counts, y (not one of x, count, boxes, labels,"
+                   " masks)"),
+    "both": ({"y": COUNT, "masks": OBJECTS}, "masks (Python objects, which are never unpickled); "
+             "y (not one of x, count, boxes, labels, masks)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arrays", "named"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_what_cannot_be_used_is_left_out_with_one_warning(tmp_path, caplog, arrays, named):
     path = tmp_path / "mine.npz"
-    np.savez_compressed(path, x=BYTES, names=np.array(["a", None], dtype=object))
-    assert len(load_npz(npz_config(path)).train) == 7
+    np.savez_compressed(path, x=BYTES, **{"labels": LABELS, **arrays})
+    data = load_npz(npz_config(path))
+    assert len(data.train) == 7
+    assert (data.train.labels is None) == ("labels" in arrays)
+    assert data.train.count is data.train.boxes is data.train.masks is None
+    assert caplog.messages == [f"data.path: {path}: left out: {named}"]
+
+
+def test_nothing_is_said_where_all_is_read(load, caplog):
+    truth = {"count": COUNT, "labels": LABELS, "boxes": BOXES, "masks": MASKS}
+    load({"x": BYTES, **truth}, {"x": BYTES})
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
@@ -76,11 +114,12 @@ def test_other_keys_and_compression_are_the_users_business(tmp_path):
     [(10, 0.3, 3), (10, 0.001, 1), (10, 0.999, 9), (2, 0.1, 1), (2, 0.9, 1)],
 )
 def test_held_out_share(load, number, fraction, held_out):
-    x = np.arange(number, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
-    data = load({"x": x, "count": np.arange(number)}, test_fraction=fraction)
+    numbers = np.arange(1, number + 1)
+    x = numbers.astype(np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
+    data = load({"x": x, "count": numbers}, test_fraction=fraction)
     assert (len(data.train), len(data.test)) == (number - held_out, held_out)
     both = torch.cat([data.train.images, data.test.images])[:, 0, 0]
-    assert sorted(both.tolist()) == list(range(number))
+    assert sorted(both.tolist()) == numbers.tolist()
     for part in (data.train, data.test):  # the truth stays with its image
         assert torch.equal(part.count, part.images[:, 0, 0].long())
 
@@ -105,8 +144,9 @@ BAD_ARRAYS = {
     "no images": ({"x": BYTES[:0]}, r"x: .*at least one image"),
     "no pixels": ({"x": BYTES[:, :0, :0]}, r"x: .*at least one image"),
     "one image to share": ({"x": BYTES[:1]}, r"x: .*at least 2 images.*got 1"),
-    "int64": ({"x": BYTES.astype(int)}, r"x: must be uint8, or floats in \[0, 1\], got int64"),
-    "bool": ({"x": BYTES > 9}, r"x: must be uint8.*got bool"),
+    "int64": ({"x": BYTES.astype(int)}, r"x: must be uint8, bool, or floats in .*, got int64"),
+    "0 and 1": ({"x": BYTES // 128}, r"x: bytes must run from 0 to 255, got 0 and 1.*as bool"),
+    "all 1": ({"x": BYTES * 0 + 1}, r"x: bytes must run from 0 to 255, got 0 and 1 alone"),
     "text": ({"x": np.full((3, 4, 4), "a")}, r"x: must be uint8.*got <U1"),
     "complex": ({"x": FLOATS * 1j}, r"x: must be uint8.*got complex128"),
     "pickled": ({"x": np.full((3, 4, 4), None)}, r"x: .*undamaged array of numbers.*allow_pickle"),
@@ -156,6 +196,8 @@ def test_test_images_of_another_size(load):
 def test_errors_of_the_test_file_name_it(load):
     with pytest.raises(DataError, match=r"^data\.test_path: .*held_out\.npz: count: "):
         load({"x": BYTES}, {"x": BYTES, "count": COUNT - 9})
+    with pytest.raises(DataError, match=r"^data\.test_path: .*held_out\.npz: x: bytes must"):
+        load({"x": BYTES}, {"x": BYTES // 128})
 
 
 def test_missing_file(tmp_path):
@@ -187,6 +229,18 @@ def test_a_flipped_bit(tmp_path):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"mine\.npz: x: .*Bad CRC-32"):
+        load_npz(npz_config(path))
+
+
+@pytest.mark.parametrize("part", ["header", "content"])
+def test_a_damaged_array_that_is_not_needed_is_an_error_too(tmp_path, part):
+    path = tmp_path / "mine.npz"
+    np.savez(path, x=BYTES, labels=LABELS)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"labels.npy") + len(b"labels.npy") + 20  # past zip's extra field
+    content[start + (8 if part == "header" else 150)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"mine\.npz: labels: must be an undamaged array"):
         load_npz(npz_config(path))
 
 

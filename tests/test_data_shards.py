@@ -65,9 +65,10 @@ def test_scenes_are_those_of_the_files_in_any_order(tmp_path):
         train.subset(torch.tensor([30]))
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float16, np.float32, np.float64])
 def test_batches_are_those_of_the_same_images_in_memory(tmp_path, dtype):
     x = BYTES if dtype == np.uint8 else FLOATS.astype(dtype)
+    x = BYTES > 99 if dtype == np.bool_ else x
     np.savez(tmp_path / "mine.npz", x=x)
     npz = NpzConfig(
         kind="npz", path=f"{tmp_path}/mine.npz", test_path=f"{tmp_path}/mine.npz",
@@ -78,7 +79,7 @@ def test_batches_are_those_of_the_same_images_in_memory(tmp_path, dtype):
     # In turn, over an epoch's end; then from somewhere else, as a resumed run does.
     for iteration in (*range(7), 100, 101, 2):
         images = one(iteration)
-        assert images.dtype == (torch.uint8 if dtype == np.uint8 else torch.float32)
+        assert images.dtype == (torch.uint8 if x.dtype.itemsize == 1 else torch.float32)
         assert torch.equal(images, other(iteration)), iteration
 
 
@@ -144,6 +145,17 @@ BAD = {
         r"/train-02\.npy: must hold uint8 as train-00\.npy does, got float64",
     ),
     "int64": (save("train-00.npy", BYTES.astype(int)), r"/train-00\.npy: must be uint8.*got int64"),
+    "0 and 1": (
+        lambda folder: [
+            save(f"train-{k:02}.npy", np.ones((n, 12, 12), np.uint8))(folder)
+            for k, n in enumerate((7, 1, 12, 10))
+        ],
+        r": bytes must run from 0 to 255, got 0 and 1 alone; multiply them by 255, or store .*bool",
+    ),
+    "held-out 0 and 1": (
+        lambda folder: np.savez(folder / "test.npz", x=BYTES // 128),
+        r"/test\.npz: x: bytes must run from 0 to 255",
+    ),
     "flat": (save("train-00.npy", BYTES[0]), r"/train-00\.npy: must be square images"),
     "not square": (save("train-00.npy", BYTES[:, :6]), r"/train-00\.npy: .*got \(30, 6, 12\)"),
     "no images": (save("train-01.npy", BYTES[:0]), r"/train-01\.npy: must "),
@@ -159,6 +171,10 @@ BAD = {
     "negative count": (
         save("train-02.count.npy", np.full(12, -3)),
         r"/train-02\.count\.npy: must be at least 0, got -3",
+    ),
+    "labels of objects": (
+        save("train-00.labels.npy", np.full((7, 2), None)),
+        r"/train-00\.labels\.npy: must be a whole \.npy file of numbers, got: .*Python objects",
     ),
     "float labels": (
         save("train-00.labels.npy", np.ones((7, 2))),
@@ -210,6 +226,22 @@ def test_pixels_out_of_range_are_found_before_training_or_when_they_are_read(tmp
     assert batch(0).shape == (2, 2, 2)
     with pytest.raises(DataError, match=r"train-00\.npy: floats must lie in \[0, 1\], got nan"):
         batch(2)
+
+
+def test_held_out_images_are_read_without_what_cannot_be_used(tmp_path, caplog):
+    folder = write(tmp_path, BYTES)
+    np.savez(folder / "test.npz", x=BYTES[:2], labels=np.full((2, 1), None), counts=[1, 2])
+    test = load(folder).test
+    assert (test.labels, test.count) == (None, None)
+    (said,) = caplog.messages
+    assert said.startswith(f"data.path: {folder / 'test.npz'}: left out: labels (Python objects")
+
+
+def test_a_file_of_nearly_black_images_is_taken_among_others(tmp_path):
+    dark = np.concatenate([BYTES[:7] // 128, BYTES[7:]])  # all of the first file
+    train = load(write(tmp_path, dark)).train
+    batch = train.batches(lambda i: torch.arange(7), CPU)
+    assert batch(0).max() == 1
 
 
 def test_a_file_that_goes_or_shrinks_meanwhile_is_one_clear_error(tmp_path):

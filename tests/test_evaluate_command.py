@@ -91,11 +91,12 @@ def test_generalisation_and_downstream_tasks(run):
 
 
 def test_figures_go_to_wandb_as_a_run_of_their_own(run):
-    result = evaluate(f"run={run}", *SMALL, "evaluators=[counts]", "track=true")
+    overrides = (f"run={run}", *SMALL, "evaluators=[counts]", "track=true")
+    result = evaluate(*overrides, env={"WANDB_PROJECT": "mine"})
     assert result.returncode == 0, result.stderr
     (folder,) = offline_runs(run)
     tracked = read_offline_run(folder)
-    assert tracked.job_type == "evaluate"
+    assert (tracked.project, tracked.job_type) == ("mine", "evaluate")
     accuracy = figures_of(run / "evaluation.json")["counts/accuracy"]
     assert tracked.summary["test/counts/accuracy"] == pytest.approx(accuracy)
     (line,) = [line for line in tracked.history if "test/counts/confusion.path" in line]

@@ -9,6 +9,8 @@ from air.geometry import window_boxes
 from air.images import to_unit
 from tests.models import tiny
 
+RANDOM = np.random.default_rng(0)
+
 
 def same(one, other):
     return all(
@@ -69,6 +71,13 @@ def test_samples_are_distributed_like_the_guide():
         torch.testing.assert_close(drawn.count_probs[:, n].mean(), expected, atol=0.02, rtol=0)
 
 
+def test_bools_are_black_and_white():
+    air, x = tiny(), RANDOM.random((3, 6, 6)) > 0.5
+    expected = air.infer(x.astype(np.uint8) * 255)
+    for images in (x, torch.from_numpy(x), x.tolist(), x.astype(float)):
+        assert same(air.infer(images), expected)
+
+
 def test_uint8_floats_arrays_and_lists_are_the_same_images():
     air = tiny()
     pixels = torch.randint(0, 256, (3, 6, 6), dtype=torch.uint8)
@@ -85,7 +94,9 @@ def test_uint8_floats_arrays_and_lists_are_the_same_images():
         (torch.zeros(6, 6), r"\(N, 6, 6\), N at least 1, got \(6, 6\)"),
         (torch.zeros(0, 6, 6), r"N at least 1, got \(0, 6, 6\)"),
         (torch.zeros(2, 5, 6), r"got \(2, 5, 6\)"),
-        (torch.zeros(2, 6, 6, dtype=torch.int64), "uint8 or floats"),
+        (torch.zeros(2, 6, 6, dtype=torch.int64), "uint8, bool, or floats"),
+        (torch.eye(6, dtype=torch.uint8)[None], "0 and 1 alone; multiply them by 255, or .*bool"),
+        (np.ones((2, 6, 6), np.uint8), "got 0 and 1 alone"),
         (torch.full((2, 6, 6), 1.5), "divide by 255"),
         (torch.full((2, 6, 6), torch.nan), "finite"),
         (np.full((2, 6, 6), -0.1), "in \\[0, 1\\]"),

@@ -77,7 +77,8 @@ def test_a_run_and_its_resumption_are_one_run_with_all_metrics_and_pictures(
 ):
     run_dir, folder = tmp_path / "run", tmp_path / "outputs" / "trackio"
     overrides = [*train_command.smoke, "tracking=trackio", "train.num_pictures=2"]
-    result = train_command(*overrides, f"hydra.run.dir={run_dir}")
+    no_home = {"HOME": "/proc/nonexistent", "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
+    result = train_command(*overrides, f"hydra.run.dir={run_dir}", env=no_home)
     shown = "Trackio; show the run with: TRACKIO_DIR=outputs/trackio trackio show --project air"
     assert shown in result.stdout
     assert "* " not in result.stdout  # Trackio's own announcements

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
@@ -15,7 +14,8 @@ import numpy as np
 import pytest
 import wandb
 
-from air.config import WandbConfig
+from air.config import WandbConfig, config_values
+from air.config.compose import compose_config
 from air.errors import ConfigError
 from air.tracking import (
     Box,
@@ -26,24 +26,13 @@ from air.tracking import (
     check_tracking,
     wandb_tracker,
 )
-from air.tracking.wandb_tracker import key_is_configured, resolve_mode
 from tests.wandb_reader import offline_runs, read_offline_run
 
 KEY = "0123456789" * 4
 UNREACHABLE = "http://127.0.0.1:9"  # the port of the discard service, which nobody runs
 
 
-@pytest.fixture(autouse=True)
-def _own_home(monkeypatch, tmp_path):
-    """W&B reads its environment once a session and keeps files at home: give it new ones."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "home" / ".netrc"))
-    (tmp_path / "home").mkdir()
-    wandb.teardown()
-    yield
-    wandb.teardown()
+pytestmark = pytest.mark.usefixtures("wandb_home")
 
 
 def wandb_config(**changes):
@@ -71,95 +60,13 @@ def new_folder(path):
     return path
 
 
-# --- which mode ----------------------------------------------------------------------------------
-
-CONFIGURED = ("auto", "online", "offline", "disabled")
-ENVIRONMENT = (None, "", "online", "offline", "disabled")
-
-
-@pytest.mark.parametrize(
-    ("configured", "environment", "key"),
-    list(itertools.product(CONFIGURED, ENVIRONMENT, (False, True))),
-)
-def test_modes(configured, environment, key):
-    variables = {} if environment is None else {"WANDB_MODE": environment}
-    asked_for = configured if configured != "auto" else environment
-    if asked_for == "online" and not key:
-        source = "tracking.mode" if configured == "online" else "WANDB_MODE"
-        with pytest.raises(ConfigError) as caught:
-            resolve_mode(configured, variables, lambda: key)
-        assert str(caught.value).startswith(f"{source}: online needs an API key")
-        for way_out in ("wandb login", "WANDB_API_KEY", "tracking.mode=offline"):
-            assert way_out in str(caught.value)
-        assert "\n" not in str(caught.value)
-    else:
-        expected = asked_for or ("online" if key else "offline")
-        assert resolve_mode(configured, variables, lambda: key) == expected
-
-
-@pytest.mark.parametrize("configured", ["offline", "disabled"])
-def test_no_key_is_looked_for_where_none_is_needed(configured):
-    def fail():
-        raise AssertionError
-
-    assert resolve_mode(configured, {"WANDB_MODE": "online"}, fail) == configured
-    assert resolve_mode("auto", {"WANDB_MODE": configured}, fail) == configured
-
-
-def test_unknown_mode_in_the_environment():
-    with pytest.raises(ConfigError, match=r"WANDB_MODE: must be one of .*, got 'onlin'"):
-        resolve_mode("auto", {"WANDB_MODE": "onlin"}, lambda: True)
-
-
-# --- where a key is found ------------------------------------------------------------------------
-
-
-def write_netrc(tmp_path, machine):
-    text = f"machine {machine}\n login user\n password {KEY}\n"
-    (tmp_path / "home" / ".netrc").write_text(text)
-
-
-def test_no_key():
-    assert not key_is_configured()
-
-
-def test_key_in_the_environment(monkeypatch):
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert key_is_configured()
-
-
-def test_key_in_netrc(tmp_path):
-    (tmp_path / "home" / ".netrc").write_text(
-        f"machine api.wandb.ai\n login user\n password {KEY}\n"
-    )
-    assert key_is_configured()
-
-
-def test_key_in_the_settings(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
-    (tmp_path / "settings").write_text(f"[default]\napi_key = {KEY}\n")
-    assert key_is_configured()
-
-
-def test_key_for_another_server(tmp_path):
-    (tmp_path / "home" / ".netrc").write_text(
-        f"machine example.org\n login user\n password {KEY}\n"
-    )
-    assert not key_is_configured()
-
-
-def test_malformed_key_is_one_line(monkeypatch):
-    monkeypatch.setenv("WANDB_API_KEY", "short")
-    with pytest.raises(ConfigError, match=r"^tracking\.mode: W&B cannot log in: .*WANDB_API_KEY"):
-        check_tracking(wandb_config(mode="online"))
-
-
 # --- what cannot start ---------------------------------------------------------------------------
 
 
 def test_online_without_a_key_asks_nothing_even_on_a_terminal(tmp_path):
     program = """
 from air.config import WandbConfig
+from air.config.compose import compose_config
 from air.errors import ConfigError
 from air.tracking import check_tracking
 try:
@@ -319,7 +226,6 @@ def test_runs_are_ranked_by_the_best_of_each_also_while_they_run(tmp_path):
 
 
 def test_the_best_checkpoint_is_an_artifact_that_later_checkpoints_do_not_change(tmp_path):
-    home = set((tmp_path / "home").rglob("*"))
     folder = new_folder(tmp_path / "run")
     best = folder / "best.pt"
     best.write_bytes(b"the first")
@@ -338,8 +244,6 @@ def test_the_best_checkpoint_is_an_artifact_that_later_checkpoints_do_not_change
     kept = Path(file["local_path"])
     assert kept.is_relative_to(folder / "wandb")
     assert kept.read_bytes() == b"the first"
-    new = {path for path in (tmp_path / "home").rglob("*") if path.is_file()} - home
-    assert not [path for path in new if path.suffix != ".log"]  # all is in the run's folder
 
 
 def test_a_resumed_run_keeps_its_id(tmp_path):
@@ -357,13 +261,128 @@ def test_a_resumed_run_keeps_its_id(tmp_path):
     assert sorted(run.history[0]["iteration"] for run in runs) == [10, 20]
 
 
-def test_the_environment_names_what_the_configuration_leaves_open(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_RUN_GROUP", "from outside")
-    monkeypatch.setenv("WANDB_PROJECT", "from outside")
-    folder = new_folder(tmp_path / "run")
-    build_tracker(wandb_config(group=None), folder, {}, None).finish(0)
+def configured(*overrides):
+    return compose_config(("tracking=wandb", "tracking.mode=offline", *overrides)).tracking
+
+
+NAMED = {  # the variable, what it says, and the configuration without it and with it
+    "project": ("WANDB_PROJECT", "a project", "air", "a project"),
+    "entity": ("WANDB_ENTITY", "a-team", None, "a-team"),
+    "run_name": ("WANDB_NAME", "a name", "quickstart", "a name"),
+    "group": ("WANDB_RUN_GROUP", "a group", None, "a group"),
+    "job_type": ("WANDB_JOB_TYPE", "a job", "train", "a job"),
+    "tags": ("WANDB_TAGS", "one, two", [], ["one", "two"]),
+    "notes": ("WANDB_NOTES", "a note, and ${more}: 'of' it", None, "a note, and ${more}: 'of' it"),
+}
+
+
+def test_the_environment_is_heeded_where_the_configuration_leaves_its_default(monkeypatch):
+    usual = {key: default for key, (_, _, default, _) in NAMED.items()}
+    assert usual.items() <= config_values(configured()).items()
+    for name, *_ in NAMED.values():
+        monkeypatch.setenv(name, "")
+    assert usual.items() <= config_values(configured()).items()
+    for name, text, *_ in NAMED.values():
+        monkeypatch.setenv(name, text)
+    expected = {key: value for key, (*_, value) in NAMED.items()}
+    assert expected.items() <= config_values(configured()).items()
+    typed = usual | {"project": "b", "run_name": "b", "job_type": "b", "tags": ["b"]}
+    overrides = [f"tracking.{key}={json.dumps(value)}" for key, value in typed.items()]
+    assert typed.items() <= config_values(configured(*overrides)).items()
+
+
+@pytest.mark.parametrize("in_a_sweep", [False, True])
+def test_a_run_is_named_as_it_is_recorded_but_in_a_sweep_of_wandb(
+    tmp_path, monkeypatch, in_a_sweep
+):
+    recorded = configured()
+    with monkeypatch.context() as patch:
+        for name, text, *_ in NAMED.values():
+            patch.setenv(name, text)
+        if in_a_sweep:
+            patch.setenv("WANDB_SWEEP_ID", "s1")
+            patch.setenv("WANDB_RUN_ID", "r1")
+        folder = new_folder(tmp_path / "run")
+        build_tracker(recorded, folder, {}, None).finish(0)
     run = read_offline_run(offline_runs(folder)[0])
-    assert (run.group, run.project) == ("from outside", "air")
+    place = ("a project", "a-team") if in_a_sweep else ("air", "")
+    assert (run.project, run.entity) == place
+    assert (run.name, run.group, run.job_type) == ("quickstart", "", "train")
+    assert (run.tags, run.notes) == ([], "")
+
+
+# --- where it is kept ----------------------------------------------------------------------------
+
+
+def log_all(folder):
+    """Log all that W&B makes files of."""
+    new_folder(folder)
+    best = folder / "best.pt"
+    best.write_bytes(b"the best")
+    tracker = build_tracker(wandb_config(), folder, {}, None)
+    for iteration in range(3):
+        tracker.log(iteration, {"val/confusion": ConfusionMatrix(np.eye(3, dtype=int))})
+        tracker.log(iteration, {"val/reconstructions": [Picture(np.zeros((4, 4), np.uint8))]})
+        tracker.keep_model(best, {"best/iteration": iteration})
+    tracker.finish(0)
+
+
+def files_of(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def assert_whole(kept):
+    """Check that nothing of `log_all` is lost, and return the files that are to be sent."""
+    run = read_offline_run(kept)
+    assert [row["iteration"] for row in run.history] == [0, 0, 1, 1, 2, 2]
+    assert len([each for each in run.artifacts if each["type"] == "model"]) == 3
+    assert run.exit_code == 0
+    return [
+        Path(file["local_path"])
+        for artifact in run.artifacts
+        for file in artifact["manifest"]["contents"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("home", "jobs"), [(None, ["first"]), ("/proc/nonexistent", ["first", "second"])]
+)
+def test_all_of_a_run_is_below_its_folder(tmp_path, monkeypatch, caplog, capfd, home, jobs):
+    if home:
+        monkeypatch.setenv("HOME", home)
+    variables = dict(os.environ)
+    for name in jobs:  # of a sweep, in one process
+        folder = tmp_path / name
+        log_all(folder)
+        (kept,) = offline_runs(folder)
+        assert all(path.is_relative_to(folder) and path.exists() for path in assert_whole(kept))
+        assert list((folder / "wandb").rglob("core-debug-*.log"))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert capfd.readouterr() == ("", "")
+    assert files_of(tmp_path / "home") == []
+    assert os.environ == variables
+
+
+def test_what_the_user_chose_for_wandb_comes_first(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    log_all(tmp_path / "run")
+    (kept,) = offline_runs(tmp_path / "WANDB_DIR")
+    assert own_messages(caplog) == [f"W&B offline; send the run with: wandb sync {kept}"]
+    for path in assert_whole(kept):
+        parent = "WANDB_DIR" if path.name == "best.pt" else "WANDB_DATA_DIR"
+        assert path.is_relative_to(tmp_path / parent)
+    assert files_of(tmp_path / "WANDB_CACHE_DIR")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"best.pt", "metrics.jsonl", "wandb_run_id"}
+
+
+def test_a_folder_for_wandb_that_cannot_be_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "file" / "folder"))
+    with pytest.raises(ConfigError, match=r"^WANDB_DIR: must be a folder .*, got '.*/folder'$"):
+        check_tracking(wandb_config())
 
 
 def test_an_unreachable_server_is_said_and_the_runs_kept_offline(

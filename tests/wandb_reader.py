@@ -18,6 +18,7 @@ class OfflineRun:
     id: str = ""
     name: str = ""
     project: str = ""
+    entity: str = ""
     group: str = ""
     job_type: str = ""
     notes: str = ""
@@ -56,6 +57,7 @@ def read_offline_run(folder: Path) -> OfflineRun:
         match record["type"]:
             case "run":
                 run.id, run.project = content["run_id"], content["project"]
+                run.entity = content.get("entity", "")
                 run.name, run.notes = content.get("display_name", ""), content.get("notes", "")
                 run.group, run.job_type = content.get("run_group", ""), content.get("job_type", "")
                 run.tags, run.resumes = content.get("tags", []), content.get("resume", False)

@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from air.config.environment import from_environment, list_from_environment
 from air.config.parsing import describe_unknown_key
 from air.config.schema import Config
 from air.errors import AIRError, ConfigError, ProcessLostError
@@ -207,9 +208,9 @@ def _sweep() -> HydraConf | None:
     return None
 
 
-def _sweep_name() -> str | None:
+def _sweep_name(default: str | None = None) -> str | None:
     hydra = _sweep()
-    return Path(hydra.sweep.dir).name if hydra else None
+    return Path(hydra.sweep.dir).name if hydra else default
 
 
 def _job_name(name: str) -> str:
@@ -224,6 +225,8 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("air.run_dir", _run_dir, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("air.sweep_name", _sweep_name, replace=True)
     OmegaConf.register_new_resolver("air.job_name", _job_name, replace=True)
+    OmegaConf.register_new_resolver("air.env", from_environment, replace=True)
+    OmegaConf.register_new_resolver("air.env_list", list_from_environment, replace=True)
 
 
 register_resolvers()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from air.errors import DataError
+from air.images import BYTES_OF_0_AND_1
 
 
 def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
@@ -16,13 +17,15 @@ def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -
         raise DataError(f"{where}: must be square images of shape (N, S, S), got {shape}")
     if 0 in shape:
         raise DataError(f"{where}: must hold at least one image, got {shape}")
-    if dtype != np.uint8 and not np.issubdtype(dtype, np.floating):
-        raise DataError(f"{where}: must be uint8, or floats in [0, 1], got {dtype}")
+    if dtype not in (np.uint8, np.bool_) and not np.issubdtype(dtype, np.floating):
+        raise DataError(f"{where}: must be uint8, bool, or floats in [0, 1], got {dtype}")
 
 
 def checked_images(x: NDArray[Any], where: str) -> NDArray[Any]:
-    """Return images (N, S, S) as uint8, or as float32 in [0, 1]."""
+    """Return images (N, S, S) as uint8, or as float32 in [0, 1]; False and True as 0 and 255."""
     check_image_form(x.shape, x.dtype, where)
+    if x.dtype == np.bool_:
+        return x.astype(np.uint8) * np.uint8(255)
     if x.dtype == np.uint8:
         return x
     if np.isnan(x).any():
@@ -34,6 +37,12 @@ def checked_images(x: NDArray[Any], where: str) -> NDArray[Any]:
             f"bytes from 0 to 255 must be uint8"
         )
     return x.astype(np.float32)
+
+
+def check_bytes(x: NDArray[Any], where: str) -> None:
+    """Refuse bytes that are 0 and 1; of a whole set, as a few images may be nearly black."""
+    if x.dtype == np.uint8 and x.max() == 1:
+        raise DataError(f"{where}: {BYTES_OF_0_AND_1}")
 
 
 def checked_count(count: NDArray[Any], num_images: int, where: str) -> NDArray[np.int64]:

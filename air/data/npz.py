@@ -1,18 +1,20 @@
 """The user's own images, from NumPy's .npz files.
 
-    x       (N, S, S)     uint8, or floating point in [0, 1]; required
+    x       (N, S, S)     uint8, bool, or floating point in [0, 1]; required
     count   (N,)          integers from 0: number of objects in each image; optional
     boxes   (N, M, 4)     x0, y0, x1, y1 in pixels, nan where there is no object; optional
     labels  (N, M)        integers: class of each object, -1 where there is none; optional
     masks   (N, S, S)     0…255: the object that each pixel belongs to, 0 for none; optional
 
-The truth is only used to evaluate; training needs `x` alone.
+The truth is only used to evaluate; training needs `x` alone. Nothing is ever unpickled, and other
+keys are not read: a warning names what is left out.
 """
 
 from __future__ import annotations
 
+import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 
 from air.config import NpzConfig
 from air.data.checks import (
+    check_bytes,
     checked_boxes,
     checked_count,
     checked_images,
@@ -30,6 +33,10 @@ from air.data.checks import (
 )
 from air.data.scenes import Data, Scenes
 from air.errors import DataError
+
+KEYS = ("x", "count", "boxes", "labels", "masks")
+
+log = logging.getLogger(__name__)
 
 
 def load_npz(config: NpzConfig) -> Data:
@@ -82,6 +89,7 @@ def read_scenes(path: str, field: str) -> Scenes:
     where = f"{field}: {path}"
     arrays = _read_arrays(Path(path).expanduser(), where)
     images = checked_images(arrays["x"], f"{where}: x")
+    check_bytes(images, f"{where}: x")
     count, boxes, labels, masks = (arrays.get(key) for key in ("count", "boxes", "labels", "masks"))
     if count is not None:
         count = checked_count(count, len(images), f"{where}: count")
@@ -101,8 +109,8 @@ def read_scenes(path: str, field: str) -> Scenes:
     )
 
 
-def _read_arrays(path: Path, where: str) -> Mapping[str, NDArray[Any]]:
-    """Read the keys that are known; others are the user's business."""
+def _read_arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
+    """Read what is known and needs no unpickling; one warning names the rest."""
     try:
         if path.is_dir():
             raise DataError(f"{where}: must be an .npz file, got a directory")
@@ -112,19 +120,43 @@ def _read_arrays(path: Path, where: str) -> Mapping[str, NDArray[Any]]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if "x" not in file.files:
                 raise DataError(f"{where}: must hold the images under the key x, got {file.files}")
-            known = ("x", "count", "boxes", "labels", "masks")
-            return {key: _read_array(file, key, where) for key in known if key in file.files}
+            read = {key: _read_array(file, key, where) for key in KEYS if key in file.files}
+            _warn_of_left_out(file.files, read, where)
+            return {key: array for key, array in read.items() if array is not None}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{where}: must be a readable .npz file, got: {_reason(error)}") from None
 
 
-def _read_array(file: Mapping[str, NDArray[Any]], key: str, where: str) -> NDArray[Any]:
+def _read_array(file: Any, key: str, where: str) -> NDArray[Any] | None:
+    """Read an array of an `NpzFile`; None for one of Python objects that is not needed."""
     try:
-        return np.asarray(file[key])
+        return None if key != "x" and _holds_objects(file, key) else np.asarray(file[key])
     except Exception as error:  # damage can show as almost any error of zip or numpy
         raise DataError(
             f"{where}: {key}: must be an undamaged array of numbers, got: {_reason(error)}"
         ) from None
+
+
+def _holds_objects(file: Any, key: str) -> bool:
+    """Say whether an array is of Python objects, which NumPy pickles, by its header alone."""
+    with file.zip.open(f"{key}.npy") as member:
+        if np.lib.format.read_magic(member) == (1, 0):
+            _, _, dtype = np.lib.format.read_array_header_1_0(member)
+        else:
+            _, _, dtype = np.lib.format.read_array_header_2_0(member)
+    return dtype.hasobject
+
+
+def _warn_of_left_out(
+    keys: Sequence[str], read: Mapping[str, NDArray[Any] | None], where: str
+) -> None:
+    reasons = {
+        "Python objects, which are never unpickled": [k for k, a in read.items() if a is None],
+        f"not one of {', '.join(KEYS)}": [key for key in keys if key not in KEYS],
+    }
+    left_out = [f"{', '.join(names)} ({why})" for why, names in reasons.items() if names]
+    if left_out:
+        log.warning("%s: left out: %s", where, "; ".join(left_out))
 
 
 def _reason(error: Exception) -> str:

@@ -121,6 +121,17 @@ class Scenes:
         )
 
 
+def spread(num_scenes: int, num: int) -> Tensor:
+    """Return indices spread evenly over scenes, from the first to the last, (at most num,) int64.
+
+    Args:
+        num_scenes: of how many.
+        num: how many, at most.
+    """
+    # In float64, as float32 cannot tell the last of 20 million scenes from the one after it.
+    return torch.linspace(0, num_scenes - 1, num, dtype=torch.float64).long().unique()
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
     """Scenes to train on, and scenes that training never sees."""

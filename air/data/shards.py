@@ -1,6 +1,6 @@
 """Images that need not fit in memory: a folder of NumPy's .npy files.
 
-    train-*.npy, or train.npy    (n, S, S)     uint8, or floating point in [0, 1]; n of each file
+    train-*.npy, or train.npy    (n, S, S)     uint8, bool, or floats in [0, 1]; n of each file
     train-*.count.npy            (n,)          integers from 0; this and the next are optional
     train-*.labels.npy           (n, M)        integers: class of each object, -1 for none
     train-*.boxes.npy            (n, M, 4)     x0, y0, x1, y1 in pixels, nan for none
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from air.config import ShardsConfig
 from air.data.checks import (
+    check_bytes,
     check_image_form,
     check_shape,
     checked_boxes,
@@ -33,7 +34,7 @@ from air.data.checks import (
     checked_labels,
 )
 from air.data.npz import read_scenes
-from air.data.scenes import Data
+from air.data.scenes import Data, spread
 from air.data.stored import ArrayFile, StoredArray, StoredScenes
 from air.errors import DataError
 
@@ -81,7 +82,8 @@ def _open_train(folder: Path, where: str) -> StoredScenes:
         _check_same(file, files[0])
     _check_whole(folder, where, sum(len(file) for file in files))
     images = StoredArray(files, checked_images)
-    images.read(torch.linspace(0, len(images) - 1, _NUM_LOOKED_AT).long().unique())
+    looked_at = images.read(spread(len(images), _NUM_LOOKED_AT))
+    check_bytes(looked_at.numpy(), where)
     count = _open_truth(files, "count", (), _count)
     boxes = _open_truth(files, "boxes", ("M", 4), _boxes)
     max_objects = boxes.files[0].shape[1] if boxes else "M"

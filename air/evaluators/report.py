@@ -17,6 +17,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from air.config import WandbConfig, config_values, parse_as
+from air.config.environment import from_environment, list_from_environment
 from air.config.evaluate import EvaluateConfig
 from air.errors import ConfigError, NotKnownError
 from air.evaluators import build_evaluator, build_subject
@@ -152,13 +153,13 @@ def _tracking(run: TrainedRun) -> WandbConfig:
         {
             "kind": "wandb",
             "mode": "auto",
-            "project": "air",
-            "entity": None,
-            "run_name": run.folder.name,
-            "group": None,
-            "job_type": "evaluate",
-            "tags": [],
-            "notes": None,
+            "project": from_environment("WANDB_PROJECT", "air"),
+            "entity": from_environment("WANDB_ENTITY"),
+            "run_name": from_environment("WANDB_NAME", run.folder.name),
+            "group": from_environment("WANDB_RUN_GROUP"),
+            "job_type": from_environment("WANDB_JOB_TYPE", "evaluate"),
+            "tags": list_from_environment("WANDB_TAGS"),
+            "notes": from_environment("WANDB_NOTES"),
         },
     )
 

@@ -2,83 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from air.config import WandbConfig
 from air.errors import ConfigError
 from air.files import write_whole
 from air.tracking.values import ConfusionMatrix, Histogram, Picture, Value
+from air.tracking.wandb_session import (
+    Mode,
+    check_root,
+    find_mode,
+    one_line,
+    root_folder,
+    wandb_environment,
+)
 
 log = logging.getLogger(__name__)
-
-Mode = Literal["online", "offline", "disabled"]
 
 CONFUSION_CHART = "wandb/confusion_matrix/v1"  # W&B's preset
 CONFUSION_FIELDS = {name: name for name in ("Actual", "Predicted", "nPredictions")}
 _ID_FILE = "wandb_run_id"
-_MODES: tuple[Mode, ...] = ("online", "offline", "disabled")
 _INIT_TIMEOUT = 30.0  # seconds until a server that does not answer counts as unreachable
 _FINISH_TIMEOUT = 300.0  # seconds to send what is left at the end of a run
-
-
-def resolve_mode(
-    configured: str, environment: Mapping[str, str], key_is_configured: Callable[[], bool]
-) -> Mode:
-    """Say what `tracking.mode` comes to; nothing here ever asks at a prompt.
-
-    Args:
-        configured: auto, online, offline or disabled.
-        environment: of the process; `WANDB_MODE` is heeded if the configuration says auto.
-        key_is_configured: whether W&B would find an API key.
-
-    Returns:
-        online, offline or disabled.
-
-    Raises:
-        ConfigError: online is asked for and there is no key, or `WANDB_MODE` is unknown.
-    """
-    source, mode = "tracking.mode", configured
-    if mode == "auto":
-        source, mode = "WANDB_MODE", environment.get("WANDB_MODE") or "auto"
-    if mode == "auto":
-        return "online" if key_is_configured() else "offline"
-    known = next((each for each in _MODES if each == mode), None)
-    if known is None:
-        raise ConfigError(f"{source}: must be one of {', '.join(_MODES)}, got {mode!r}")
-    if known == "online" and not key_is_configured():
-        raise ConfigError(
-            f"{source}: online needs an API key, and none is configured; run `wandb login`, "
-            "set WANDB_API_KEY, or use tracking.mode=offline"
-        )
-    return known
-
-
-def key_is_configured() -> bool:
-    """Say whether W&B would find an API key without asking: environment, settings or netrc.
-
-    Raises:
-        ConfigError: a key is there but malformed, or W&B cannot read its own settings.
-    """
-    import wandb
-
-    # Not `wandb.login(prompt=False)`: with a key but no network, it waits for the server.
-    from wandb.sdk.lib import wbauth
-
-    try:
-        settings = wandb.setup(settings=wandb.Settings(silent=True)).settings
-        found = wbauth.authenticate_session(
-            host=settings.base_url, source="AIR", prompt=False, update_session=False
-        )
-    except (wandb.Error, ValueError) as error:
-        raise ConfigError(f"tracking.mode: W&B cannot log in: {_one_line(error)}") from None
-    return found is not None
 
 
 class WandbTracker:
@@ -87,8 +40,8 @@ class WandbTracker:
     Args:
         config: project, name, group and so on.
         mode: online or offline. Online without an answer from the server becomes offline.
-        run_dir: the run's folder; W&B's files go below it, and so does the run's id, so that a
-            resumed run goes on under the same id.
+        run_dir: the run's folder; W&B's files go below it, or below `WANDB_DIR`. The run's id is
+            kept there, so that a resumed run goes on under the same id.
         resolved_config: every value of the run.
     """
 
@@ -98,9 +51,10 @@ class WandbTracker:
         import wandb
 
         self._wandb = wandb
+        self._folder = Path(wandb.Settings(root_dir=str(root_folder(run_dir))).wandb_dir)
         settings: dict[str, Any] = {
             **_described(config),
-            "root_dir": str(run_dir),
+            "root_dir": str(root_folder(run_dir)),
             "run_id": _run_id(run_dir),
             "resume": "allow",  # offline too: it tells `wandb sync` to append, not to overwrite
             "reinit": "finish_previous",  # the jobs of a sweep follow one another in one process
@@ -116,9 +70,8 @@ class WandbTracker:
         except wandb.Error as error:
             if mode != "online":
                 raise
-            log.warning("W&B cannot be reached; this run is kept offline: %s", _one_line(error))
-            wandb.teardown()  # else W&B's service process believes that the id is in use
-            wandb.setup(settings=wandb.Settings(silent=True))  # for the runs after this one
+            log.warning("W&B cannot be reached; this run is kept offline: %s", one_line(error))
+            self._end_session()  # else W&B's service process believes that the id is in use
             self._run = self._start("offline", settings, resolved_config)
         self._sync_command = f"wandb sync {shlex.quote(str(Path(self._run.dir).parent))}"
         if self._run.offline:
@@ -141,7 +94,8 @@ class WandbTracker:
             if isinstance(value, ConfusionMatrix)
         }
         converted = {name: self._convert(value) for name, value in values.items()}
-        self._run.log({"iteration": iteration} | converted | charts)
+        with wandb_environment(self._folder):  # tables are copied
+            self._run.log({"iteration": iteration} | converted | charts)
 
     def summarize(self, values: Mapping[str, float | int | str]) -> None:
         """Set the run's summary, by which W&B ranks runs."""
@@ -165,12 +119,15 @@ class WandbTracker:
             f"model-{self._run.id}", type="model", metadata=dict(values)
         )
         artifact.add_file(str(kept), policy="immutable", skip_cache=True)
-        self._run.log_artifact(artifact, aliases=["latest", "best"])
+        with wandb_environment(self._folder):
+            self._run.log_artifact(artifact, aliases=["latest", "best"])
 
     def finish(self, exit_code: int) -> None:
         """Close the run and, online, wait a while for all to be sent."""
         try:
-            self._run.finish(exit_code=exit_code)
+            with wandb_environment(self._folder):
+                self._run.finish(exit_code=exit_code)
+            self._end_session()
         except TimeoutError:
             log.warning(
                 "W&B: not everything was sent in %.0f s; send the rest with: %s --include-online",
@@ -179,12 +136,18 @@ class WandbTracker:
             )
 
     def _start(self, mode: Mode, settings: dict[str, Any], resolved_config: dict[str, Any]) -> Any:
-        run = self._wandb.init(
-            settings=self._wandb.Settings(mode=mode, **settings), config=resolved_config
-        )
+        with wandb_environment(self._folder):
+            run = self._wandb.init(
+                settings=self._wandb.Settings(mode=mode, **settings), config=resolved_config
+            )
         for handler in logging.getLogger("wandb").handlers:  # of W&B's debug.log
             handler.handleError = _ignore  # type: ignore[method-assign]
         return run
+
+    def _end_session(self) -> None:
+        """End W&B's service process, so that the next run has one that logs to its own folder."""
+        with contextlib.suppress(SystemExit):  # where that failed, W&B would end this process too
+            self._wandb.teardown()
 
     def _convert(self, value: Value) -> Any:
         if isinstance(value, ConfusionMatrix):
@@ -245,16 +208,18 @@ def check_wandb(config: WandbConfig) -> Mode:
     """Return the mode that a run would have, without starting one or writing anything.
 
     Raises:
-        ConfigError: online without an API key, or a name or a tag that W&B does not accept.
+        ConfigError: online without an API key, a name or a tag that W&B does not accept, or a
+            `WANDB_DIR` that cannot be a folder of its files.
     """
-    mode = resolve_mode(config.mode, os.environ, key_is_configured)
+    mode = find_mode(config.mode)
     if mode != "disabled":
         import wandb
 
         try:
             wandb.Settings(**_described(config))
         except (wandb.Error, ValueError) as error:
-            raise ConfigError(f"tracking: W&B does not accept it: {_one_line(error)}") from None
+            raise ConfigError(f"tracking: W&B does not accept it: {one_line(error)}") from None
+        check_root()
     return mode
 
 
@@ -268,7 +233,7 @@ def _described(config: WandbConfig) -> dict[str, Any]:
         "run_tags": tuple(config.tags),
         "run_notes": config.notes,
     }
-    # What is not given stays open to the environment, such as WANDB_ENTITY.
+    # What is not given stays open to W&B's settings files, such as the entity.
     return {name: value for name, value in described.items() if value}
 
 
@@ -282,7 +247,3 @@ def _run_id(run_dir: Path) -> str:
 
 def _ignore(record: logging.LogRecord) -> None:
     """Keep quiet, on a full disk, about each line that W&B cannot write about itself."""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -6,7 +6,6 @@ Only this module imports wandb-workspaces, and only when it is called.
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,12 +14,8 @@ from tabulate import tabulate
 from air.config.dashboard import DashboardConfig
 from air.errors import DashboardError
 from air.extras import needs_extra
-from air.tracking.wandb_tracker import (
-    CONFUSION_CHART,
-    CONFUSION_FIELDS,
-    key_is_configured,
-    resolve_mode,
-)
+from air.tracking.wandb_session import find_mode
+from air.tracking.wandb_tracker import CONFUSION_CHART, CONFUSION_FIELDS
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +45,8 @@ def make_dashboard(config: DashboardConfig) -> None:
 
 
 def check_online() -> None:
-    """Raise `DashboardError` if W&B is offline, for want of a key or by `WANDB_MODE`."""
-    mode = resolve_mode("auto", os.environ, key_is_configured)
+    """Raise `DashboardError` if W&B is offline, for want of a key or because it is told to be."""
+    mode = find_mode("auto")
     if mode != "online":
         raise DashboardError(
             f"save: needs W&B online, which is {mode} here; run `wandb login` or set "

@@ -1,0 +1,70 @@
+"""What training images look like that AIR will hardly learn from, said before it tries."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from air.data.scenes import TrainingScenes, spread
+from air.images import to_unit
+
+_MAX_IMAGES = 1000  # looked at
+_MAX_PIXELS = 2**22  # of all images looked at, so that large ones fit in memory
+# Of 256 grey levels. At the presets' likelihood_sd of 0.3, an object of 100 pixels that stands out
+# by less gains 2 nats at most, about what it costs.
+_FAINT = 16 / 255
+# Not all: a few images may be unlike the others. Scenes may well be empty, but not this many.
+_NEARLY_ALL = 0.98
+_LEVELS = 8  # of brightness; noise with a standard deviation of 0.15 stays within about two
+_LIGHT = 0.5  # from here on, a background is nearer to white than to black
+_BACKGROUND = 0.25  # of all pixels, at least; images in which no brightness has so many have none
+
+
+def remarks(train: TrainingScenes) -> list[str]:
+    """Say, in one line each, what is odd about training images.
+
+    Args:
+        train: the scenes; at most 1000 of them are looked at, spread over all.
+
+    Returns:
+        A line if nearly all images are of one brightness, or the same picture; and one if their
+        background is light. Mostly none.
+    """
+    num = min(_MAX_IMAGES, max(2, _MAX_PIXELS // train.x_size**2))
+    images = to_unit(train.subset(spread(len(train), num)).images, "cpu")
+    lines = (_constant(images), _light(images))
+    return [line for line in lines if line is not None]
+
+
+def _constant(images: Tensor) -> str | None:
+    """Look for contrast within images (N, S, S), then between them."""
+    contrast = images.amax((1, 2)) - images.amin((1, 2))
+    share = _share(contrast < _FAINT)
+    if share >= _NEARLY_ALL:
+        return (
+            f"{share:.0%} of the training images looked at have nearly one brightness throughout; "
+            "it must run from 0 to 255 (uint8) or from 0 to 1 (floats)"
+        )
+    distance = (images - images.mean(0)).abs().amax((1, 2))
+    share = _share(distance < _FAINT)
+    if share >= _NEARLY_ALL and len(images) > 1:
+        return f"{share:.0%} of the training images looked at are the same picture, but for noise"
+    return None
+
+
+def _light(images: Tensor) -> str | None:
+    """Look for a brightness that many pixels share, and say so if it is light."""
+    levels = (images * _LEVELS).long().clamp(max=_LEVELS - 1).flatten()
+    most, level = levels.bincount(minlength=_LEVELS).max(0)
+    if most < _BACKGROUND * levels.numel() or level < _LIGHT * _LEVELS:
+        return None
+    brightness = images.flatten()[levels == level].mean()
+    return (
+        f"the most frequent brightness of the training images is {brightness:.2f}, where 0 is "
+        "black and 1 white: the model adds bright objects to black, so invert images with a light "
+        "background (255 - x, or 1 - x for floats)"
+    )
+
+
+def _share(which: Tensor) -> float:
+    return which.to(torch.float64).mean().item()
