@@ -285,6 +285,7 @@ def test_the_examples_own_model_is_ours(embed_net, tmp_path, monkeypatch):
     ours = air.load_pyro(tmp_path / "theirs.pt", num_steps=3, **SIGMOID)
     images = torch.rand(10, 20, 20)
     trace = poutine.trace(theirs.guide).get_trace(images, None)
+    pyro.clear_param_store()
     again = poutine.trace(poutine.replay(ours.guide, trace=trace)).get_trace(images)
     for each in (trace, again):
         each.compute_log_prob()
@@ -298,4 +299,3 @@ def test_the_examples_own_model_is_ours(embed_net, tmp_path, monkeypatch):
     torch.testing.assert_close(ours_canvas, canvas, atol=1e-5, rtol=1e-4)
     assert torch.equal(air.latents_to_tensor(ours_z), module.latents_to_tensor(z))
     torch.testing.assert_close(air.z_where_inv(z[0][0]), module.z_where_inv(z[0][0]))
-    pyro.clear_param_store()
