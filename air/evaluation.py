@@ -15,6 +15,7 @@ from air.inference import MarginalELBO, ReinforceELBO
 from air.inference.estimator import PARTS, Estimator, elbo_of
 from air.model import AIR
 from air.parameters import OwnParameters
+from air.posterior import infer
 from air.presence import PresencePrior
 from air.tracking import ConfusionMatrix, Histogram
 
@@ -68,7 +69,7 @@ def evaluate(model: AIR, scenes: Scenes, z_pres_prior_p: PresencePrior) -> Evalu
         scenes: images it was not trained on.
         z_pres_prior_p: the presence prior in the ELBO.
     """
-    count = torch.cat([model.infer(images).count for images in scenes.images.split(_CHUNK)]).cpu()
+    count = torch.cat([infer(model, images).count for images in scenes.images.split(_CHUNK)]).cpu()
     parts = elbo_parts(model, scenes.images, z_pres_prior_p)
     if scenes.count is None:
         return Evaluation(parts, count, None, None)

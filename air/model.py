@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from air.baselines import NeuralBaseline
 from air.generative import GenerativeModel
 from air.guide import Guide
+from air.images import checked_images
 from air.networks import LSTM, Decoder, Embed, Encoder, Predict, non_linearity_layer
 from air.posterior import Posterior, infer
 from air.sparse import is_mostly_zero
@@ -179,8 +180,18 @@ class AIR(GenerativeModel, Guide):
     def infer(
         self, images: Any, num_steps: int | None = None, *, sample: bool = False
     ) -> Posterior:
-        """Find, count and describe the objects of images; see `air.posterior.infer`."""
-        return infer(self, images, num_steps, sample=sample)
+        """Find, count and describe the objects of a user's images; see `air.posterior.infer`.
+
+        Args:
+            images: (N, x_size, x_size), a tensor or array: uint8, bool, or floats in [0, 1].
+            num_steps: the most objects to look for; the model's own number by default.
+            sample: draw, instead of posterior means and the most probable count.
+
+        Raises:
+            ValueError: there are no images, or they have another shape or type; floats are not
+                finite or not in [0, 1], or bytes are 0 and 1; `num_steps` is below 1.
+        """
+        return infer(self, checked_images(images, self.x_size), num_steps, sample=sample)
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from air.geometry import window_boxes
-from air.images import checked_images, to_unit
+from air.images import to_unit
 from air.parameters import OwnParameters
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class _PosteriorMeans(Messenger):
 
 @torch.no_grad()
 def infer(
-    model: AIR, images: Any, num_steps: int | None = None, *, sample: bool = False
+    model: AIR, images: Tensor, num_steps: int | None = None, *, sample: bool = False
 ) -> Posterior:
     """Find, count and describe the objects of images.
 
@@ -65,7 +65,7 @@ def infer(
 
     Args:
         model: a trained `AIR`.
-        images: (N, x_size, x_size), a tensor or array: uint8, or floats in [0, 1].
+        images: (N, x_size, x_size), as scenes hold them: uint8, or floats in [0, 1].
         num_steps: the most objects to look for; the model's own number by default, but not at most.
         sample: draw the windows, the codes and the count, instead of posterior means and the most
             probable count.
@@ -74,13 +74,11 @@ def infer(
         A `Posterior`, on the model's device.
 
     Raises:
-        ValueError: there are no images, or they have another shape or type; floats are not finite
-            or not in [0, 1]; `num_steps` is below 1.
+        ValueError: `num_steps` is below 1.
     """
     num_steps = model.num_steps if num_steps is None else num_steps
     if num_steps < 1:
         raise ValueError(f"num_steps must be 1 or more, got {num_steps}")
-    images = checked_images(images, model.x_size)
     parts = [_infer_chunk(model, chunk, num_steps, sample) for chunk in images.split(_CHUNK)]
     return Posterior(
         **{

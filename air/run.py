@@ -32,9 +32,11 @@ from air.launch import ALONE, Launch, find_launch
 from air.model import AIR
 from air.noise import seed_noise
 from air.pictures import draw_prior_samples, draw_reconstructions, sample_scenes, save_figure
+from air.posterior import infer
 from air.prior import build_presence_schedule
 from air.result import RunResult, discard_result, failure, write_result
 from air.run_folder import check_run_folder, claimed, write_config
+from air.threads import computing_with
 from air.tracking import NullTracker, Tracker, build_tracker, check_tracking
 from air.trainer import Outcome, Trainer
 
@@ -65,7 +67,8 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     device = choose_device(config, launch)
     check_compiled(config, device)
     # The parameters are known to Pyro under names that another model in this process may have.
-    with joined(device) as processes, pyro.get_param_store().scope():
+    scope = pyro.get_param_store().scope()
+    with computing_with(config.train.threads), joined(device) as processes, scope:
         try:
             return _train(config, run_dir, overrides, device, processes)
         except ProcessLostError as error:
@@ -284,7 +287,7 @@ def _save_pictures(trainer: Trainer, evaluation: Evaluation, num: int) -> None:
         if len(wrong):
             chosen["mistakes"] = test.subset(wrong)
     for name, scenes in chosen.items():
-        posterior = model.infer(scenes.images)
+        posterior = infer(model, scenes.images)
         save_figure(draw_reconstructions(scenes.images, posterior, scenes.count), folder / name)
     counts = range(1, model.num_steps + 1)
     samples = [sample_scenes(model, count, num, seed=0) for count in counts]

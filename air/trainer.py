@@ -29,6 +29,7 @@ from air.model import AIR
 from air.noise import joined_states, random_states, restore_noise
 from air.optim import build_optimizer, build_scheduler, restore_optimizer
 from air.pictures import draw_reconstructions, save_figure, tracked_reconstructions
+from air.posterior import infer
 from air.prior import PresenceSchedule
 from air.totals import Totals
 from air.tracking import Progress, Tracker, Value
@@ -147,7 +148,7 @@ class Trainer:
         num_pictures = min(self.config.train.num_pictures, len(scenes))
         if num_pictures:
             shown = scenes.varied(num_pictures)
-            posterior = self.model.infer(shown.images)
+            posterior = infer(self.model, shown.images)
             values["val/reconstructions"] = tracked_reconstructions(shown.images, posterior)
             save_figure(
                 draw_reconstructions(shown.images, posterior, shown.count),

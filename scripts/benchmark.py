@@ -10,7 +10,7 @@ from typing import NoReturn
 from air.config.command import run_command
 from air.errors import ConfigError
 
-SECTIONS = ("steps", "growth", "start", "inference", "accuracy")
+SECTIONS = ("steps", "growth", "start", "inference", "contention", "accuracy")
 
 
 class _Parser(argparse.ArgumentParser):

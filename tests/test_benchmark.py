@@ -1,6 +1,8 @@
 """The benchmark: its arithmetic against known cases, its command as a subprocess."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from air.benchmark.accuracy import count_accuracy, measure_accuracy
+from air.benchmark.contention import busy_process, measure_contention, thread_counts
 from air.benchmark.cost import measure_cost
 from air.benchmark.growth import measure_growth
 from air.benchmark.timing import Timing, interleaved
@@ -102,6 +105,30 @@ def test_compose_config_is_that_of_the_command_line():
         compose_config(("model.nm_steps=5",))
 
 
+def test_contention_has_a_row_for_each_number_of_threads():
+    before = torch.get_num_threads()
+    rows = measure_contention(compose_config((*SMALL, "train.recorded=false")), rounds=1)
+    assert [row.threads for row in rows] == thread_counts(os.cpu_count())
+    assert rows[0].speedup == rows[0].speedup_beside_one == 1
+    for row in rows:
+        assert row.slowdown == pytest.approx(row.beside_one / row.alone)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("cores", "counts"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (64, [1, 2, 4, 8, 16, 32, 64])]
+)
+def test_thread_counts(cores, counts):
+    assert thread_counts(cores) == counts
+
+
+def test_the_busy_process_ends_with_its_block():
+    with busy_process() as process:
+        process.send_signal(signal.SIGSTOP)
+        assert process.poll() is None
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_a_folder_without_the_example_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"--compare: must be a checkout of Pyro's repository"):
         check_checkout(tmp_path)
@@ -131,7 +158,10 @@ def test_command_prints_tables_and_writes_json(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["speed"], "what: must be among steps, growth, start, inference, accuracy, got speed"),
+        (
+            ["speed"],
+            "what: must be among steps, growth, start, inference, contention, accuracy, got speed",
+        ),
         (["steps", "model.nm_steps=3"], "model.nm_steps: no such key"),
         (["growth", "train.compiled=true"], "train.compiled: must be false for steps"),
         (["steps", "--rounds", "0"], "must be 1 or more, got 0"),

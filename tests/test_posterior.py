@@ -7,6 +7,7 @@ from pyro import poutine
 
 from air.geometry import window_boxes
 from air.images import to_unit
+from air.posterior import infer
 from tests.models import tiny
 
 RANDOM = np.random.default_rng(0)
@@ -119,3 +120,11 @@ def test_to_unit():
     assert torch.equal(unit, torch.arange(256) / 255)
     floats = torch.rand(3, 4, 4)
     assert torch.equal(to_unit(floats, "cpu"), floats)
+
+
+def test_nearly_black_scenes_are_looked_at_where_a_users_bytes_are_refused():
+    scenes = torch.zeros(2, 6, 6, dtype=torch.uint8)
+    scenes[0, 2, 3] = 1
+    assert infer(tiny(), scenes).count.shape == (2,)
+    with pytest.raises(ValueError, match="got 0 and 1 alone"):
+        tiny().infer(scenes)

@@ -99,20 +99,6 @@ def test_data_flows_one_way(module, later):
                 assert inside or not wrong, f"{name} imports {imported}"
 
 
-def test_scripts_are_thin():
-    for path in (REPOSITORY / "scripts").glob("*.py"):
-        assert len(path.read_text().splitlines()) <= 80, path
-
-
-def test_every_file_fits_in_a_head():
-    long = {
-        name: lines
-        for name, path in MODULES.items()
-        if (lines := len(path.read_text().splitlines())) > 300
-    }
-    assert not long
-
-
 def test_no_experiment_lacks_its_command():
     for path in (REPOSITORY / "conf" / "experiment").glob("*.yaml"):
         assert "command:  python scripts/train.py" in path.read_text(), path

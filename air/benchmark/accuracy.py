@@ -14,6 +14,7 @@ from air.config import Config
 from air.data import Data, Scenes
 from air.errors import DataError
 from air.model import AIR
+from air.posterior import infer
 
 _CHUNK = 500  # images at a time, which bounds memory
 
@@ -90,5 +91,5 @@ def count_accuracy(model: AIR, scenes: Scenes) -> float:
     if scenes.count is None:
         raise DataError("data: must have the true counts of the held-out images, but has none")
     chunks = scenes.images.split(_CHUNK)
-    count = torch.cat([model.infer(images).count for images in chunks]).cpu()
+    count = torch.cat([infer(model, images).count for images in chunks]).cpu()
     return (count == scenes.count).double().mean().item()

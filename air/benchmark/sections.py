@@ -11,6 +11,7 @@ from typing import Any
 from air.allocator import keep_freed_memory
 from air.benchmark.accuracy import AccuracyRow, measure_accuracy
 from air.benchmark.commands import measure_inference, measure_start
+from air.benchmark.contention import measure_contention
 from air.benchmark.growth import measure_growth
 from air.benchmark.machine import Machine, measure_machine
 from air.benchmark.report import table, write_json
@@ -21,6 +22,7 @@ from air.config.compose import compose_config
 from air.data import load_data
 from air.errors import ConfigError
 from air.run import check_compiled, choose_device
+from air.threads import computing_with
 
 _COMMAND_ROUNDS = 5  # a start takes seconds
 
@@ -60,16 +62,22 @@ def measure(request: Request) -> dict[str, list[Any]]:
         AIRError: the configuration or the checkout cannot be used; nothing was measured then.
     """
     config = compose_config((*request.overrides, "tracking=none"))
-    counting = {"steps", "growth"} & set(request.sections)
-    if config.train.compiled and counting:
+    plain = {"steps", "growth", "contention"} & set(request.sections)
+    if config.train.compiled and plain:
         raise ConfigError(
-            "train.compiled: must be false for steps, which compiles some of them itself, and for "
-            "growth, which looks into them, got True"
+            "train.compiled: must be false for steps, which compiles some of them itself, for "
+            "growth, which looks into them, and for contention, as compiled steps keep their "
+            "number of threads, got True"
         )
     check_compiled(config, choose_device(config))
     if request.checkout is not None:
         check_checkout(request.checkout)
     keep_freed_memory()  # as a run does
+    with computing_with(config.train.threads):
+        return _measure(request, config)
+
+
+def _measure(request: Request, config: Config) -> dict[str, list[Any]]:
     machine = measure_machine(choose_device(config))
     results: dict[str, list[Any]] = {"machine": [machine]}
     _show("machine", [machine])
@@ -99,6 +107,10 @@ def _inference(request: Request, config: Config, machine: Machine) -> list[Any]:
     return [measure_inference(config, _COMMAND_ROUNDS)]
 
 
+def _contention(request: Request, config: Config, machine: Machine) -> list[Any]:
+    return measure_contention(config, request.rounds)
+
+
 def _accuracy(request: Request, config: Config, machine: Machine) -> list[Any]:
     rows: list[AccuracyRow] = []
     configs = [compose_config((*request.overrides, f"seed={seed}")) for seed in request.seeds]
@@ -125,5 +137,6 @@ _SECTIONS: dict[str, Callable[[Request, Config, Machine], list[Any]]] = {
     "growth": _growth,
     "start": _start,
     "inference": _inference,
+    "contention": _contention,
     "accuracy": _accuracy,
 }

@@ -242,6 +242,7 @@ class TrainConfig:
     num_pictures: Count  # scenes in each picture
     recorded: bool  # record the tensor operations of the first step and play them back
     compiled: bool  # compile the recording first
+    threads: PositiveInt  # of PyTorch, in each operation; other numbers round differently
 
 
 @strict

@@ -16,6 +16,8 @@ from air.errors import AIRError
 from air.geometry import image_to_window, window_boxes
 from air.images import to_unit
 from air.model import AIR
+from air.posterior import infer
+from air.threads import computing_with
 
 
 class RequestError(AIRError):
@@ -53,7 +55,7 @@ class Viewer:
             raise RequestError(f"pixels: must be {size} rows of {size} values")
         images = torch.tensor([pixels], dtype=torch.uint8)
         with self._alone():
-            posterior = self.model.infer(images, num_steps)
+            posterior = infer(self.model, images, num_steps)
             z_where = posterior.z_where[0]  # (T, 3)
             glimpses = image_to_window(
                 z_where, to_unit(images, "cpu", z_where.dtype), self.model.window_size
@@ -117,8 +119,8 @@ class Viewer:
     def _alone(self) -> Iterator[None]:
         # Pyro's handlers and parameters are the process's, so requests take turns; one thread each,
         # because for a single image more of them only wait for one another.
-        with self._lock, torch.no_grad(), pyro.validation_enabled(False):
-            torch.set_num_threads(1)
+        lone = computing_with(1)
+        with self._lock, lone, torch.no_grad(), pyro.validation_enabled(False):
             yield
 
 

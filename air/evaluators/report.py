@@ -26,6 +26,7 @@ from air.evaluators.interval import HIGH, LOW
 from air.evaluators.subject import Value
 from air.files import write_whole
 from air.run_folder import held
+from air.threads import computing_with
 from air.tracking import ConfusionMatrix, check_tracking, open_wandb
 from air.trained import TrainedRun, open_run
 
@@ -53,7 +54,7 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Value]:
         raise ConfigError(f"output: must be a file in a folder that exists, got {output}")
     if config.track:
         check_tracking(_tracking(run))
-    with pyro.validation_enabled(False):
+    with computing_with(run.config.train.threads), pyro.validation_enabled(False):
         subject = build_subject(run, config)
         figures: dict[str, Value] = {}
         for name in tqdm(config.evaluators, desc="evaluators", leave=False):

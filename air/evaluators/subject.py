@@ -13,7 +13,7 @@ from air.config.evaluate import EvaluateConfig
 from air.data import Scenes, load_data
 from air.errors import ConfigError
 from air.model import AIR
-from air.posterior import Posterior
+from air.posterior import Posterior, infer
 from air.trained import TrainedRun
 
 Value = float | int | list[list[int]] | list[list[float]]
@@ -79,7 +79,7 @@ def infer_in_batches(
     """
     steps = num_steps or config.num_steps
     parts = [
-        model.infer(chunk, steps)
+        infer(model, chunk, steps)
         for chunk in tqdm(images.split(config.batch_size), desc=what, leave=False)
     ]
     return Posterior(

@@ -33,8 +33,9 @@ from air.pictures.steps import (
     glimpses,
     save_animation,
 )
-from air.posterior import Posterior
+from air.posterior import Posterior, infer
 from air.run_folder import METRICS_FILE
+from air.threads import computing_with
 from air.tracking import read_metrics
 from air.trained import TrainedRun, open_run
 
@@ -91,8 +92,8 @@ def visualize_run(config: VisualizeConfig) -> list[Path]:
             f"data: must have images of {run.model.x_size} pixels as in training, "
             f"got {scenes.x_size}"
         )
-    with pyro.validation_enabled(False):
-        posterior = run.model.infer(scenes.images, config.num_steps)
+    with computing_with(run.config.train.threads), pyro.validation_enabled(False):
+        posterior = infer(run.model, scenes.images, config.num_steps)
         views = Views(run, scenes, posterior, scenes.varied_indices(config.num_scenes), config)
         files: list[Path] = []
         for name in tqdm(config.pictures, desc="pictures", leave=False):
@@ -118,7 +119,7 @@ def sample_run(config: SampleConfig) -> list[Path]:
     """
     run = open_run(config.run, config.which)
     folder = _output_folder(config.output, run)
-    with pyro.validation_enabled(False):
+    with computing_with(run.config.train.threads), pyro.validation_enabled(False):
         samples = [
             sample_scenes(run.model, count, config.num_scenes, config.seed)
             for count in config.counts
