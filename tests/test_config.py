@@ -105,7 +105,7 @@ BAD = {
     "model.use_masking=3": "model.use_masking: must be a valid boolean, got 3",
     "model.use_masking=false": "model.use_masking: must be true with inference=marginal",
     "model.non_linearity=Foo": "model.non_linearity: must be 'ReLU', .*, got 'Foo'",
-    "model.embed_net=[]": r"model.embed_net: must have at least one layer, got \[\]",
+    "model.embed_net=[]": r"model.embed_net: must not be empty, got \[\]",
     "model.embed_kernels=[3]": r"model.embed_kernels: must have one number for each of the 2 ",
     "model.embed_strides=[2,2,2]": r"model.embed_strides: must have .*, got \[2, 2, 2\]",
     "sleep.weight=0": "sleep.weight: must be greater than 0, got 0",
