@@ -29,10 +29,14 @@ def options():
             yield f"{group}={path.stem}"
 
 
+def needs(option):
+    """What else must be given for an option: it has no value of its own."""
+    return ["data.path=x"] if option in ("data=npz", "data=shards") else []
+
+
 @pytest.mark.parametrize("option", list(options()))
 def test_every_option_composes_and_builds(option):
-    path = ["data.path=x"] if option in ("data=npz", "data=shards") else []
-    config = parse_config(composed(option, *path))
+    config = parse_config(composed(option, *needs(option)))
     model = build_model(config, x_size=50)
     build_objective(config.inference, config.sleep, config.search)
     prior = build_presence_schedule(config.prior, config.model.num_steps)(0)

@@ -12,7 +12,6 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from air.config.keys import schema_keys
 from air.config.overrides import known_names, readable_overrides
 from air.config.schema import Config
 from air.errors import ConfigError
@@ -133,7 +132,7 @@ def _meant_override(word: str, following: Sequence[str], schema: type[Any]) -> s
     if not equals and following and "=" not in following[0] and not following[0].startswith("-"):
         equals, value = "=", following[0]
     name = option.lstrip("-").replace("-", "_")
-    keys = {*schema_keys(schema), *known_names(schema)}
+    keys = known_names(schema)
     ends = [key for key in keys if key.rpartition(".")[2] == name]
     known = name in keys or name.startswith("hydra.")
     key = name if known else ends[0] if len(ends) == 1 else ""
