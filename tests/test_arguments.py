@@ -142,7 +142,7 @@ def test_what_is_no_argument_is_one_line_with_the_right_form(words):
 
 def test_options_may_stand_anywhere():
     given = hydra_arguments(["seed=1,2", "-m", "prior=linear", "-cn=config"])
-    assert given == ["--multirun", "--config-name=config", "seed=1,2", "prior=linear"]
+    assert given == ["-m", "--config-name=config", "seed=1,2", "prior=linear"]
     assert hydra_arguments(["-c", "job", "seed=1", "--info"][:3]) == ["--cfg=job", "seed=1"]
     assert hydra_arguments(["--info", "seed=1"]) == ["--info=all", "seed=1"]
 

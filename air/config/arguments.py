@@ -64,8 +64,7 @@ def hydra_arguments(arguments: Sequence[str], schema: type[Any] = Config) -> lis
     if "--resolve" in options and not {"--cfg", "--help"} & set(options):
         raise ConfigError("--resolve: must be given together with --cfg, such as --cfg job")
     multirun = "--multirun" in options or "hydra.mode=MULTIRUN" in overrides
-    given = [name if value is None else f"{name}={value}" for name, value in options.items()]
-    return [*given, *readable_overrides(overrides, schema, multirun)]
+    return [*options.values(), *readable_overrides(overrides, schema, multirun)]
 
 
 def refuse_unknown_options(arguments: Sequence[str], help_text: str) -> None:
@@ -80,9 +79,9 @@ def refuse_unknown_options(arguments: Sequence[str], help_text: str) -> None:
             raise ConfigError(_unknown_option(word, arguments[number + 1 :], options, Config))
 
 
-def _split(arguments: Sequence[str], schema: type[Any]) -> tuple[dict[str, str | None], list[str]]:
-    """Return the options by their long names, and the overrides."""
-    options: dict[str, str | None] = {}
+def _split(arguments: Sequence[str], schema: type[Any]) -> tuple[dict[str, str], list[str]]:
+    """Return the options as Hydra is given them, by their long names, and the overrides."""
+    options: dict[str, str] = {}
     overrides = []
     words = list(arguments)
     while words:
@@ -98,7 +97,7 @@ def _split(arguments: Sequence[str], schema: type[Any]) -> tuple[dict[str, str |
             if equals or meant:
                 hint = f"; write {shlex.quote(meant)}" if meant else f", got {value}"
                 raise ConfigError(f"{typed}: takes no value{hint}")
-            options[name] = None
+            options[name] = typed
         else:
             if not equals and words and (words[0] in allowed or name != "--info"):
                 value = words.pop(0)
@@ -106,7 +105,7 @@ def _split(arguments: Sequence[str], schema: type[Any]) -> tuple[dict[str, str |
             if not value or (allowed and value not in allowed):
                 follows = ", ".join(allowed) or "a value"
                 raise ConfigError(f"{typed}: must be followed by {follows}, got {value or 'none'}")
-            options[name] = value
+            options[name] = f"{name}={value}"
     return options, overrides
 
 

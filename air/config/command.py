@@ -58,7 +58,7 @@ def run_command(main: Callable[[], Any], schema: type[Any] = Config) -> None:
 
 def _refuse_sweep_of_several() -> None:
     size = find_launch().size
-    if size > 1 and {"--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv):
+    if size > 1 and {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv):
         raise ConfigError(
             f"--multirun: a sweep must be run by one process, got {size}; "
             "start torchrun once for each job instead"
