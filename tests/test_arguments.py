@@ -92,6 +92,8 @@ def test_commas_part_the_values_of_a_sweep(word, values):
 def test_an_interpolation_is_left_to_be_resolved():
     for word in ("data.path=${data.root}/x.npz", "resume=${oc.env:HOME}/run"):
         assert readable_overrides([word]) == [word]
+    (readable,) = readable_overrides(["data.path=${oc.env:HOME}/my (2).npz"])
+    assert readable == "data.path='${oc.env:HOME}/my (2).npz'"
 
 
 def test_what_is_printed_is_read_back_whatever_the_name():

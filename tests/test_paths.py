@@ -71,9 +71,7 @@ def test_a_relative_root_stays_as_it_was_given(tmp_path, monkeypatch):
     result = run_script("train", "experiment=smoke", *few, *where)
     assert result.returncode == 0, result.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"my data", "run"}
-    assert (
-        yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["data"]["root"] == "my data"
-    )
+    assert read_config(tmp_path / "run")["data"]["root"] == "my data"
 
 
 @pytest.mark.parametrize(

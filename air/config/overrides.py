@@ -128,8 +128,6 @@ def _one_value(left: str, text: str, kind: Kind) -> str:
 def _value(text: str, kind: Kind) -> str:
     """Return what Hydra reads as one value: of a text, exactly this text."""
     parsed = parse_override(f"key={text}")
-    if parsed is None and not (kind.text or kind.texts):
-        return _literal(text)
     if parsed is not None and not (kind.text or kind.texts):
         return text
     if kind.texts and text.startswith("[") and text.endswith("]"):
@@ -138,20 +136,17 @@ def _value(text: str, kind: Kind) -> str:
     value = parsed.value() if parsed is not None else text
     if value is None and kind.null:
         return text
-    if parsed is not None and isinstance(value, str):
-        # What an interpolation gives is not known yet.
-        meant = value if "${" in value else kind.meaning(value)
-        return text if meant == value else _literal(meant)
-    return _literal(kind.meaning(text))
+    typed = value if isinstance(value, str) else text
+    # What an interpolation gives is not known yet.
+    meant = typed if _interpolates(typed) else uninterpolated(kind.meaning(typed))
+    return text if parsed is not None and meant == value else literal(meant)
 
 
-def _literal(text: str) -> str:
-    """Return a text as Hydra reads it; a `${…}` is resolved where OmegaConf can read it."""
-    try:
-        OmegaConf.create([text])
-    except GrammarParseError:
-        text = uninterpolated(text)
-    return literal(text)
+def _interpolates(text: str) -> bool:
+    """Return whether OmegaConf can read a text, and finds something to resolve in it."""
+    with contextlib.suppress(GrammarParseError):
+        return "${" in text and bool(OmegaConf.create([text]))
+    return False
 
 
 def _parts(text: str) -> list[str]:
