@@ -20,6 +20,7 @@ from air.config import (
     check_sizes,
     config_values,
 )
+from air.config.quoting import to_paste
 from air.data import load_data
 from air.data.remarks import remarks
 from air.distributed import Processes, check_shares, joined, share_dreams
@@ -72,7 +73,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
         try:
             return _train(config, run_dir, overrides, device, processes)
         except ProcessLostError as error:
-            message = f"{error}; resume={run_dir} goes on from what was saved"
+            message = f"{error}; {to_paste('resume', run_dir)} goes on from what was saved"
             raise ProcessLostError(message) from error
 
 
@@ -170,10 +171,10 @@ def _note_stop(run_dir: Path, iteration: int, interruption: Interruption) -> Non
     """Record that a signal stopped the run, and say how to go on."""
     write_result(run_dir, RunResult("stopped", iteration, None, {}, None))
     log.warning(
-        "stopped by %s at iteration %d; continue with: python scripts/train.py resume=%s",
+        "stopped by %s at iteration %d; continue with: python scripts/train.py %s",
         interruption.signal and interruption.signal.name,
         iteration,
-        run_dir,
+        to_paste("resume", run_dir),
     )
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from air.config.quoting import to_paste
 from air.errors import RunFolderError
 from air.files import PARTIAL, write_whole
 
@@ -104,7 +105,7 @@ def check_run_folder(run_dir: Path, resume: bool) -> None:
     if holds_run and not resume:
         raise RunFolderError(
             f"{run_dir}: already holds a run, which is never overwritten; "
-            f"continue it with resume={run_dir}, or choose another folder"
+            f"continue it with {to_paste('resume', run_dir)}, or choose another folder"
         )
 
 

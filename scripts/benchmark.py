@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from air.config.command import run_command
+from air.config.arguments import refuse_unknown_options
+from air.config.command import one_line_errors
 from air.errors import ConfigError
 
 SECTIONS = ("steps", "growth", "start", "inference", "contention", "accuracy")
@@ -28,7 +30,7 @@ def _seeds(text: str) -> list[int]:
     return [int(seed) for seed in text.split(",")]
 
 
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def arguments(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line.
 
     Raises:
@@ -37,41 +39,39 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = _Parser(description="Measure AIR on this machine and print tables.")
     add = parser.add_argument
     add("what", nargs="*", help=f"{', '.join(SECTIONS)} (all), or KEY=VALUE as for train.py")
-    add("--compare", type=Path, metavar="DIR", help="a checkout of Pyro's repository to time too")
+    add(
+        "--compare",
+        type=Path,
+        dest="checkout",
+        metavar="DIR",
+        help="a checkout of Pyro's repository to time too",
+    )
     add("--rounds", type=_positive, default=30, help="how often a step is timed (30)")
     add("--seeds", type=_seeds, default=list(range(10)), help="of accuracy (0,1,…,9)")
     add("--target", type=float, default=0.987, help="held-out count accuracy (0.987)")
     add("--look-every", type=_positive, default=100, help="iterations between looks (100)")
     add("--json", type=Path, metavar="FILE", help="where everything is written (nowhere)")
-    given = parser.parse_intermixed_args(argv)
+    refuse_unknown_options(words, parser.format_help())
+    given = parser.parse_intermixed_args(words)
     given.overrides = [word for word in given.what if "=" in word]
     given.sections = [word for word in given.what if "=" not in word] or list(SECTIONS)
     for word in given.sections:
         if word not in SECTIONS:
             raise ConfigError(f"what: must be among {', '.join(SECTIONS)}, got {word}")
+    del given.what
     return given
 
 
 def main() -> None:
     """Check the command line, then measure section by section."""
-    given = arguments()
+    given = arguments(sys.argv[1:])
 
     # Imports torch, and so comes only once the command line is known to be good.
     from air.benchmark.sections import Request, measure
 
-    measure(
-        Request(
-            sections=given.sections,
-            overrides=given.overrides,
-            checkout=given.compare,
-            rounds=given.rounds,
-            seeds=given.seeds,
-            target=given.target,
-            look_every=given.look_every,
-            json=given.json,
-        )
-    )
+    measure(Request(**vars(given)))
 
 
 if __name__ == "__main__":
-    run_command(main)
+    with one_line_errors():
+        main()

@@ -5,11 +5,12 @@ from omegaconf import DictConfig
 
 from air.comparison.report import compare_runs
 from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command
+from air.config.command import one_line_errors, plain_values, run_command, where_started
 from air.config.compare import CompareConfig
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
+@where_started
 def main(composed: DictConfig) -> None:
     """Check the configuration, then read, print, draw and write."""
     with one_line_errors():

@@ -4,12 +4,13 @@ import hydra
 from omegaconf import DictConfig
 
 from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command
+from air.config.command import one_line_errors, plain_values, run_command, where_started
 from air.config.dashboard import DashboardConfig
 from air.tracking.workspace import make_dashboard
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="dashboard")
+@where_started
 def main(composed: DictConfig) -> None:
     """Check the configuration, then lay the dashboard out, print it, and save it if asked."""
     with one_line_errors():

@@ -6,12 +6,13 @@ import hydra
 from omegaconf import DictConfig
 
 from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command
+from air.config.command import one_line_errors, plain_values, run_command, where_started
 from air.config.demo import DemoConfig
 from air.extras import needs_extra
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="demo")
+@where_started
 def main(composed: DictConfig) -> None:
     """Check the configuration, then serve the page until Ctrl-C."""
     with one_line_errors():

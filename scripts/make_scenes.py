@@ -6,11 +6,12 @@ import hydra
 from omegaconf import DictConfig
 
 from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command
+from air.config.command import one_line_errors, plain_values, run_command, where_started
 from air.config.make_scenes import MakeScenesConfig
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="make_scenes")
+@where_started
 def main(composed: DictConfig) -> None:
     """Check the configuration, then draw what is missing of the folder."""
     with one_line_errors():

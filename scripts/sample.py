@@ -4,11 +4,12 @@ import hydra
 from omegaconf import DictConfig
 
 from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command
+from air.config.command import one_line_errors, plain_values, run_command, where_started
 from air.config.visualize import SampleConfig
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="sample")
+@where_started
 def main(composed: DictConfig) -> None:
     """Check the configuration, then draw."""
     with one_line_errors():

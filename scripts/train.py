@@ -15,12 +15,14 @@ from air.config.command import (
     plain_values,
     resumed_values,
     run_command,
+    where_started,
 )
 from air.config.sweep import run_job
 from air.run_folder import discard_if_empty, read_config
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@where_started
 def main(composed: DictConfig) -> float:
     """Check the configuration, then train; the metric is what Hydra's sweepers maximise."""
     if in_sweep():

@@ -29,10 +29,14 @@ def options():
             yield f"{group}={path.stem}"
 
 
+def needs(option):
+    """What else must be given for an option: it has no value of its own."""
+    return ["data.path=x"] if option in ("data=npz", "data=shards") else []
+
+
 @pytest.mark.parametrize("option", list(options()))
 def test_every_option_composes_and_builds(option):
-    path = ["data.path=x"] if option in ("data=npz", "data=shards") else []
-    config = parse_config(composed(option, *path))
+    config = parse_config(composed(option, *needs(option)))
     model = build_model(config, x_size=50)
     build_objective(config.inference, config.sleep, config.search)
     prior = build_presence_schedule(config.prior, config.model.num_steps)(0)
@@ -105,7 +109,7 @@ BAD = {
     "model.use_masking=3": "model.use_masking: must be a valid boolean, got 3",
     "model.use_masking=false": "model.use_masking: must be true with inference=marginal",
     "model.non_linearity=Foo": "model.non_linearity: must be 'ReLU', .*, got 'Foo'",
-    "model.embed_net=[]": r"model.embed_net: must have at least one layer, got \[\]",
+    "model.embed_net=[]": r"model.embed_net: must not be empty, got \[\]",
     "model.embed_kernels=[3]": r"model.embed_kernels: must have one number for each of the 2 ",
     "model.embed_strides=[2,2,2]": r"model.embed_strides: must have .*, got \[2, 2, 2\]",
     "sleep.weight=0": "sleep.weight: must be greater than 0, got 0",

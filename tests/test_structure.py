@@ -40,7 +40,8 @@ def test_only_scripts_and_the_config_modules_know_hydra():
         *("compare", "make_scenes"),
     )
     scripts = {f"scripts.{name}" for name in names}
-    known = scripts | {f"air.config.{name}" for name in ("command", "compose", "sweep")}
+    names = ("command", "compose", "overrides", "sweep")
+    known = scripts | {f"air.config.{name}" for name in names}
     assert importers("omegaconf") == known
     assert importers("hydra") == known | {"air.config.jobs"}
 

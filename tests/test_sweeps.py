@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import runpy
+import shlex
 import shutil
 import signal
 import sys
@@ -34,9 +36,9 @@ def sweep(tmp_path, data_root, monkeypatch, capfd):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # as the command does, but not for later tests
     smoke = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
 
-    def run(*overrides, folder="sweep"):
+    def run(*overrides, folder="sweep", first=smoke):
         where = [] if folder is None else [f"hydra.sweep.dir={folder}"]
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), "-m", *smoke, *overrides, *where])
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), "-m", *first, *overrides, *where])
         try:
             runpy.run_path(str(SCRIPT), run_name="__main__")
             status = 0
@@ -163,6 +165,47 @@ def test_a_folder_name_that_hydra_would_not_read_plainly(sweep, trained, tmp_pat
     status, _, _ = sweep("seed=1", folder="'a, (new) sweep'")
     assert status == 0
     assert trained[0][1] == tmp_path / "a, (new) sweep" / "0"
+
+
+def test_two_files_of_odd_names_are_two_jobs_in_the_folder_of_the_start(sweep, trained, tmp_path):
+    asked = ("data=npz", "data.path=a=1.npz,b [2].npz", "hydra.job.chdir=true")
+    status, out, _ = sweep(*asked, folder="my sweep=1", first=())
+    assert status == 0
+    expected = [str(tmp_path / name) for name in ("a=1.npz", "b [2].npz")]
+    assert [config.data.path for config, _, _ in trained] == expected
+    assert [run_dir for _, run_dir, _ in trained] == [tmp_path / "my sweep=1" / job for job in "01"]
+    # What is printed goes on with it.
+    (words,) = re.findall("if it stops, go on with: python .*?train.py (.*)", out)
+    assert shlex.split(words)[-1] == "hydra.sweep.dir='my sweep=1'"
+    assert sweep(*shlex.split(words)[1:], folder=None, first=())[0] == 0
+    assert [config.data.path for config, _, _ in trained] == 2 * expected
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (["--experiment", "smoke"], "--experiment: is not an option of this command"),
+        (["smoke"], "smoke: is not KEY=VALUE; write experiment=smoke"),
+        (
+            ['+hydra.sweeper.params.seed="1,2)"'],
+            "hydra.sweeper.params: seed=1,2): cannot be read; as a text it is written seed=1,'2)'",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_before_any_job(sweep, trained, tmp_path, given, line):
+    status, _, err = sweep(*given)
+    assert status == 1
+    assert err.startswith(f"error: {line}")
+    assert len(err.splitlines()) == 1
+    assert not trained
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_value_that_only_one_job_cannot_have_fails_alone(sweep, trained):
+    status, _, err = sweep("seed=1,2)")
+    assert status == 1
+    assert "seed: must be a valid integer, got '2)'" in err
+    assert [config.seed for config, _, _ in trained] == [1]
 
 
 def test_a_stopped_job_stops_the_sweep(sweep, trained, tmp_path, monkeypatch, capfd):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from air.comparison.reading import Run
-from air.config.command import folder_override
 from air.config.jobs import sweep_overrides
+from air.config.quoting import literal_override
 from air.errors import RunFolderError
 from air.run_folder import CONFIG_FILE, is_held
 
@@ -42,7 +42,7 @@ def _start_again(sweep: Path, again: dict[Path, str]) -> bool:
                 *_TRAIN,
                 "-m",
                 *sweep_overrides(sweep),
-                folder_override("hydra.sweep.dir", sweep),
+                literal_override("hydra.sweep.dir", sweep),
             ]
         except RunFolderError:  # the comparison has said so
             return False
@@ -52,5 +52,5 @@ def _start_again(sweep: Path, again: dict[Path, str]) -> bool:
 
 def _go_on(run: Run) -> str:
     if (run.folder / CONFIG_FILE).exists():
-        return shlex.join([*_TRAIN, folder_override("resume", run.folder)])
-    return shlex.join([*_TRAIN, *run.overrides, folder_override("hydra.run.dir", run.folder)])
+        return shlex.join([*_TRAIN, literal_override("resume", run.folder)])
+    return shlex.join([*_TRAIN, *run.overrides, literal_override("hydra.run.dir", run.folder)])

@@ -1,9 +1,17 @@
 """What a run is: the schema, and how plain values become it.
 
 Nothing here imports torch, so a wrong configuration is reported before anything heavy is loaded.
-Those that know Hydra, `air.config.command`, `compose` and `jobs`, are not imported here.
+Those that know Hydra, such as `air.config.command` and `compose`, are not imported here.
 """
 
+from air.config.data import (
+    DataConfig,
+    MultiMNISTConfig,
+    MultiMNISTFullConfig,
+    NpzConfig,
+    SceneConfig,
+    ShardsConfig,
+)
 from air.config.fields import WhichCheckpoint
 from air.config.parsing import (
     DIGIT_SIZE,
@@ -20,24 +28,18 @@ from air.config.schema import (
     Config,
     ConstantPriorConfig,
     CutsConfig,
-    DataConfig,
     DreamsConfig,
     InferenceConfig,
     ModelConfig,
     MovingAverageBaselineConfig,
-    MultiMNISTConfig,
-    MultiMNISTFullConfig,
     NeuralBaselineConfig,
     NoBaselineConfig,
     NoSearchConfig,
     NoSleepConfig,
     NoTrackingConfig,
-    NpzConfig,
     OptimConfig,
     PriorConfig,
-    SceneConfig,
     SearchConfig,
-    ShardsConfig,
     SleepConfig,
     TrackingConfig,
     TrackioConfig,

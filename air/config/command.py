@@ -1,11 +1,13 @@
 """The command line: Hydra composes the values, this module checks them and reports what is wrong.
 
-With `compose`, `sweep` and `jobs` beside it, it is all of the package that knows Hydra.
+With `overrides`, `compose`, `sweep` and `jobs` beside it, it is all of the package that knows
+Hydra.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import secrets
@@ -18,13 +20,15 @@ from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
+from air.config.arguments import hydra_arguments
 from air.config.environment import from_environment, list_from_environment
+from air.config.fields import expanded
+from air.config.overrides import describe_unreadable, parse_override
 from air.config.parsing import describe_unknown_key
 from air.config.schema import Config
 from air.errors import AIRError, ConfigError, ProcessLostError
@@ -48,6 +52,7 @@ def run_command(main: Callable[[], Any], schema: type[Any] = Config) -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     with one_line_errors(schema):
+        sys.argv[1:] = hydra_arguments(sys.argv[1:], schema)
         _refuse_sweep_of_several()
         main()
 
@@ -59,6 +64,22 @@ def _refuse_sweep_of_several() -> None:
             f"--multirun: a sweep must be run by one process, got {size}; "
             "start torchrun once for each job instead"
         )
+
+
+def where_started(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Run a function of `hydra.main` in the folder where the command was started.
+
+    With `hydra.job.chdir=true` Hydra goes into the run's folder, and comes back from it.
+    """
+
+    @functools.wraps(task)
+    def run(composed: DictConfig) -> Any:
+        hydra = HydraConfig.get()
+        if hydra.job.chdir:
+            os.chdir(hydra.runtime.cwd)
+        return task(composed)
+
+    return run
 
 
 @contextlib.contextmanager
@@ -100,17 +121,18 @@ def user_error_line(error: Exception, schema: type[Any] = Config) -> str | None:
 
 
 def plain_values(composed: DictConfig) -> dict[str, Any]:
-    """Resolve what Hydra composed to nested plain values.
-
-    Raises:
-        ConfigError: a value that has no default was not given.
-    """
-    try:
-        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise ConfigError(f"{error.full_key}: is required, but missing") from None
+    """Resolve what Hydra composed to nested plain values, without those that are missing."""
+    values = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    return _without_missing(values)
+
+
+def _without_missing(values: dict[Any, Any]) -> dict[str, Any]:
+    return {
+        str(key): _without_missing(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value != "???"
+    }
 
 
 def in_sweep() -> bool:
@@ -126,13 +148,6 @@ def hydra_run_dir() -> Path:
 def hydra_overrides() -> list[str]:
     """Return the overrides of this job, as they were given."""
     return list(HydraConfig.get().overrides.task)
-
-
-def folder_override(key: str, folder: Path) -> str:
-    """Return `key=folder`, quoted where Hydra's grammar asks for it."""
-    text = str(folder)
-    plain = re.fullmatch(r"[\w./-]+", text)
-    return f"{key}={text if plain else QuotedString(text, Quote.single).with_quotes()}"
 
 
 def resumed_values(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
@@ -153,9 +168,10 @@ def resumed_values(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any
                 f"{key}: a resumed run keeps its own {key}; only single fields can be changed, "
                 f"got {override}"
             )
-        if key.startswith("~") or key not in _dotted_keys(saved):
+        parsed = parse_override(override)
+        if parsed is None or key.startswith("~") or key not in _dotted_keys(saved):
             raise ConfigError(describe_unknown_key(key))
-        config.merge_with_dotlist([override.lstrip("+")])
+        OmegaConf.update(config, key, parsed.value())
     return plain_values(config)
 
 
@@ -170,6 +186,8 @@ def _dotted_keys(values: dict[str, Any], prefix: str = "") -> set[str]:
 
 def one_line(error: Exception, schema: type[Any] = Config) -> str:
     """Say what is wrong in one line; Hydra's own errors take several."""
+    if isinstance(error, OverrideParseException):  # what else was typed can be read
+        return f"hydra.sweeper.params: {describe_unreadable(error.override, schema)}"
     text = str(error)
     plugin = re.search(r"Could not (?:find|load) 'hydra/(launcher|sweeper)/(\w+)'", text)
     if plugin and plugin.group(2) in _PLUGIN_EXTRAS:
@@ -196,7 +214,7 @@ def _token() -> str:
 def _run_dir(name: str, resume: str | None) -> str:
     """A resumed run goes on in its own folder; every other run has a new one."""
     if resume is not None:
-        return resume
+        return expanded(resume)
     folder_name = re.sub(r"[^\w.-]", "-", name)  # before the name itself is checked
     new = f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}-{folder_name}-{_token()}"
     return agreed("run folder", new)  # by all processes that torchrun started

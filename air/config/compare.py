@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from air.config.fields import strict
+from air.config.fields import UserPath, strict
 from air.config.visualize import Formats
 
 Name = Annotated[str, Field(min_length=1)]
@@ -20,10 +20,10 @@ def _as_list(value: Any) -> Any:
 class CompareConfig:
     """A comparison of runs."""
 
-    runs: Annotated[list[Name], BeforeValidator(_as_list), Field(min_length=1)]
+    runs: Annotated[list[UserPath], BeforeValidator(_as_list), Field(min_length=1)]
     metric: Name | None
     goal: Literal["max", "min"] | None
     others: list[Name]
-    output: str | None
+    output: UserPath | None
     pictures: list[Literal["curves", "effects"]]
     formats: Formats

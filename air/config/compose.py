@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -14,11 +13,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from air.config.command import one_line, plain_values
+from air.config.overrides import CONF, readable_overrides
 from air.config.parsing import parse_config
 from air.config.schema import Config
 from air.errors import ConfigError
-
-CONF = Path(__file__).parents[2] / "conf"  # the commands of this repository run beside it
 
 
 @contextlib.contextmanager
@@ -56,6 +54,6 @@ def compose_values(overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     try:
         with hydra_on_conf():
-            return plain_values(compose("config", list(overrides)))
+            return plain_values(compose("config", readable_overrides(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from None

@@ -6,7 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.config.fields import PositiveInt, PositiveReal, Probability, WhichCheckpoint, strict
+from air.config.fields import (
+    PositiveInt,
+    PositiveReal,
+    Probability,
+    UserPath,
+    WhichCheckpoint,
+    strict,
+)
 
 Port = Annotated[int, Field(ge=0, lt=2**16)]
 
@@ -33,7 +40,7 @@ class SlidersConfig:
 class DemoConfig:
     """Everything that defines a demonstration."""
 
-    run: str
+    run: UserPath
     which: WhichCheckpoint
     host: Annotated[str, Field(min_length=1)]
     port: Port  # 0: any free one

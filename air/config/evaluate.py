@@ -6,8 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from air.config.fields import Count, PositiveInt, Probability, Seed, WhichCheckpoint, strict
-from air.config.schema import DataConfig
+from air.config.data import DataConfig
+from air.config.fields import (
+    Count,
+    PositiveInt,
+    Probability,
+    Seed,
+    UserPath,
+    WhichCheckpoint,
+    strict,
+)
 
 EvaluatorName = Literal[
     "counts",
@@ -59,10 +67,10 @@ class DownstreamConfig:
 class EvaluateConfig:
     """Everything that defines an evaluation."""
 
-    run: str
+    run: UserPath
     which: WhichCheckpoint
     data: Annotated[DataConfig, Field(discriminator="kind")] | None
-    output: str | None
+    output: UserPath | None
     evaluators: Annotated[list[EvaluatorName], Field(min_length=1)]
     num_images: PositiveInt
     num_steps: PositiveInt | None

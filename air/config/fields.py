@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 NonLinearity = Literal["ReLU", "ELU", "GELU", "LeakyReLU", "SiLU", "Softplus", "Tanh"]
@@ -19,5 +21,21 @@ Layers = list[PositiveInt]
 NonEmptyLayers = Annotated[list[PositiveInt], Field(min_length=1)]
 
 WhichCheckpoint = Literal["latest", "best"]  # of a run
+
+
+def expanded(path: str) -> str:
+    """Return a path with the home folder in the place of `~`."""
+    return os.path.expanduser(path)
+
+
+def absolute(path: str) -> str:
+    """Return a path that means the same file from any folder."""
+    return str(Path(expanded(path)).absolute()) if path else path
+
+
+_Path = Annotated[str, Field(min_length=1)]
+GivenPath = _Path  # recorded as it was given, so that a run can move to another machine
+UserPath = Annotated[_Path, AfterValidator(expanded)]
+AbsolutePath = Annotated[_Path, AfterValidator(absolute)]  # for what must be found from any folder
 
 strict = dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))

@@ -6,15 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.config.fields import PositiveInt, strict
-from air.config.schema import MultiMNISTConfig, MultiMNISTFullConfig
+from air.config.data import MultiMNISTConfig, MultiMNISTFullConfig
+from air.config.fields import PositiveInt, UserPath, strict
 
 
 @strict
 class MakeScenesConfig:
     """A folder of scenes that `data=shards` reads."""
 
-    out: str
+    out: UserPath
     num_train: PositiveInt  # scenes
     num_test: PositiveInt
     scenes_per_file: PositiveInt

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from air.config.schema import Config, SceneConfig
+from air.config.data import SceneConfig
+from air.config.keys import schema_keys
+from air.config.schema import Config
 from air.errors import ConfigError
 
 DIGIT_SIZE = 28  # pixels, width and height of an MNIST digit
@@ -68,7 +68,7 @@ def describe_unknown_key(key: str, schema: type[Any] = Config) -> str:
         key: the dotted path that was given, such as "model.nm_steps".
         schema: the dataclass whose keys are known.
     """
-    known = sorted(set(_schema_keys(schema)))
+    known = sorted(schema_keys(schema))
     group = key.rpartition(".")[0]
     if key in known:  # of another option
         return f"{key}: is not a key of the chosen {group}; another option of {group} has it"
@@ -185,8 +185,8 @@ def _describe(item: Any, values: Mapping[str, Any], schema: type[Any]) -> str:
             return f"{key}: is required, but missing"
         case "union_tag_invalid":
             return f"{key}.kind: must be {item['ctx']['expected_tags']}, got {item['ctx']['tag']!r}"
-        case "too_short":
-            return f"{key}: must have at least one layer, got {item['input']!r}"
+        case "too_short" | "string_too_short":
+            return f"{key}: must not be empty, got {item['input']!r}"
         case "list_type":
             return f"{key}: must be a list, got {item['input']!r}"
         case "string_pattern_mismatch":
@@ -208,18 +208,3 @@ def _key(location: tuple[Any, ...], values: Any) -> str:
         except (KeyError, IndexError):
             values = None
     return ".".join(parts)
-
-
-def _schema_keys(kind: Any, prefix: str = "") -> Iterator[str]:
-    hints = get_type_hints(kind, vars(sys.modules[kind.__module__]))
-    for field in fields(kind):
-        yield prefix + field.name
-        for inner in _dataclasses_in(hints[field.name]):
-            yield from _schema_keys(inner, f"{prefix}{field.name}.")
-
-
-def _dataclasses_in(annotation: Any) -> Iterator[Any]:
-    if isinstance(annotation, type) and is_dataclass(annotation):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _dataclasses_in(argument)

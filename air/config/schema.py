@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from air.config.data import DataConfig
 from air.config.fields import (
     Count,
+    GivenPath,
     Layers,
     NonEmptyLayers,
     NonLinearity,
@@ -20,64 +22,9 @@ from air.config.fields import (
     Probability,
     Real,
     Seed,
+    UserPath,
     strict,
 )
-
-# --- data ---------------------------------------------------------------------------------------
-
-
-@strict
-class SceneConfig:
-    """What the two multi-MNIST presets share: how scenes are drawn from digits."""
-
-    canvas_size: PositiveInt  # pixels, width and height
-    min_objects: Count
-    max_objects: PositiveInt
-    held_out_counts: tuple[Count, ...]  # numbers of objects that no scene has
-    digit_scale_mean: PositiveReal  # a digit of 28 pixels is resized to 28 / (mean + sd * noise)
-    digit_scale_sd: Annotated[float, Field(ge=0)]
-    num_train: PositiveInt  # scenes
-    num_test: PositiveInt
-    seed: Seed
-    root: str  # folder for generated scenes and downloaded digits
-
-
-@strict
-class MultiMNISTConfig(SceneConfig):
-    """Scenes of the digits that come with the package."""
-
-    kind: Literal["multi_mnist"]
-
-
-@strict
-class MultiMNISTFullConfig(SceneConfig):
-    """Scenes of all of MNIST, downloaded by torchvision when absent."""
-
-    kind: Literal["multi_mnist_full"]
-
-
-@strict
-class NpzConfig:
-    """The user's own images: one file for training, one (or a share of the first) held out."""
-
-    kind: Literal["npz"]
-    path: str
-    test_path: str | None  # null: hold out `test_fraction` of `path`
-    test_fraction: Probability
-    seed: Seed  # chooses the held-out images
-
-
-@strict
-class ShardsConfig:
-    """Images that need not fit in memory: a folder of .npy files to train on, one file held out."""
-
-    kind: Literal["shards"]
-    path: str
-    test_path: str | None  # null: test.npz in the folder
-
-
-DataConfig = MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig | ShardsConfig
-
 
 # --- model --------------------------------------------------------------------------------------
 
@@ -268,7 +215,7 @@ class TrackioConfig:
     project: Annotated[str, Field(pattern=r"^[\w-]+$")]  # Trackio leaves other characters out
     run_name: str
     group: str | None
-    folder: str  # of the database; the environment variable TRACKIO_DIR comes first
+    folder: GivenPath  # of the database; the environment variable TRACKIO_DIR comes first
 
 
 @strict
@@ -288,7 +235,7 @@ class Config:
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]  # part of the run folder's name
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
-    resume: str | None
+    resume: UserPath | None
     data: Annotated[DataConfig, Field(discriminator="kind")]
     model: ModelConfig
     prior: Annotated[PriorConfig, Field(discriminator="kind")]

@@ -27,13 +27,14 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from air.config.command import (
-    folder_override,
     hydra_overrides,
     hydra_run_dir,
     one_line_errors,
     plain_values,
     user_error_line,
 )
+from air.config.overrides import describe_unreadable, parse_override
+from air.config.quoting import literal_override
 from air.errors import ConfigError, RunFolderError
 from air.interruption import TRY_AGAIN
 from air.result import RunResult, failure, read_result, write_result
@@ -139,6 +140,7 @@ class SweepCallback(Callback):
         """Claim the sweep's folder, write what was asked for, and say how to go on if it stops."""
         with one_line_errors():  # Hydra would make a warning of an exception
             sweep_dir = Path(config.hydra.sweep.dir)
+            _check_params(config)
             _check_same_sweep(sweep_dir, config)
             sweep_dir.mkdir(parents=True, exist_ok=True)
             self._hold.enter_context(held(sweep_dir))
@@ -178,6 +180,18 @@ def _say_how_to_go_on(sweep_dir: Path) -> None:
     print(f"the sweep stopped; go on with: {_again(sweep_dir)}", file=sys.stderr)
 
 
+def _check_params(config: DictConfig) -> None:
+    """Raise `ConfigError` if the sweeper could not read its own parameters."""
+    for override in _params(config):
+        if parse_override(override) is None:
+            raise ConfigError(f"hydra.sweeper.params: {describe_unreadable(override)}")
+
+
+def _params(config: Any) -> list[str]:
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return [f"{key}={value}" for key, value in params.items()]
+
+
 def _check_same_sweep(sweep_dir: Path, config: DictConfig) -> None:
     """Raise `RunFolderError` if the folder holds another sweep: its jobs have other numbers."""
     if sweep_dir.exists() and not sweep_dir.is_dir():
@@ -197,9 +211,7 @@ def _check_same_sweep(sweep_dir: Path, config: DictConfig) -> None:
 
 
 def _asked_for(config: Any) -> str:
-    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    given = [f"{key}={value}" for key, value in params.items()]
-    return shlex.join([*given, *OmegaConf.select(config, "hydra.overrides.task")])
+    return shlex.join([*_params(config), *OmegaConf.select(config, "hydra.overrides.task")])
 
 
 def _fix_folder(config: DictConfig, sweep_dir: Path) -> None:
@@ -207,7 +219,7 @@ def _fix_folder(config: DictConfig, sweep_dir: Path) -> None:
     with read_write(config), open_dict(config):
         config.hydra.sweep.dir = str(sweep_dir)
         kept = [each for each in config.hydra.overrides.hydra if not _sets_folder(each)]
-        config.hydra.overrides.hydra = [*kept, folder_override("hydra.sweep.dir", sweep_dir)]
+        config.hydra.overrides.hydra = [*kept, literal_override("hydra.sweep.dir", sweep_dir)]
 
 
 def _sets_folder(override: str) -> bool:
@@ -216,4 +228,4 @@ def _sets_folder(override: str) -> bool:
 
 def _again(sweep_dir: Path) -> str:
     given = [argument for argument in sys.argv if not _sets_folder(argument)]
-    return shlex.join(["python", *given, folder_override("hydra.sweep.dir", sweep_dir)])
+    return shlex.join(["python", *given, literal_override("hydra.sweep.dir", sweep_dir)])

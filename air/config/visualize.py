@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from air.config.fields import Count, PositiveInt, Seed, WhichCheckpoint, strict
-from air.config.schema import DataConfig
+from air.config.data import DataConfig
+from air.config.fields import Count, PositiveInt, Seed, UserPath, WhichCheckpoint, strict
 
 PictureName = Literal[
     "reconstructions",
@@ -28,10 +28,10 @@ Formats = Annotated[list[Literal["png", "pdf"]], Field(min_length=1)]
 class VisualizeConfig:
     """Pictures of a trained run."""
 
-    run: str
+    run: UserPath
     which: WhichCheckpoint
     data: Annotated[DataConfig, Field(discriminator="kind")] | None
-    output: str | None
+    output: UserPath | None
     pictures: Annotated[list[PictureName], Field(min_length=1)]
     formats: Formats
     num_scenes: PositiveInt
@@ -44,11 +44,11 @@ class VisualizeConfig:
 class SampleConfig:
     """Scenes from the prior of a trained run."""
 
-    run: str
+    run: UserPath
     which: WhichCheckpoint
     counts: Annotated[list[Count], Field(min_length=1)]
     num_scenes: PositiveInt
-    output: str | None
+    output: UserPath | None
     formats: Formats
     arrays: bool
     seed: Seed

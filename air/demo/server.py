@@ -16,8 +16,8 @@ from starlette.staticfiles import StaticFiles
 
 from air.colours import STEP_COLOURS
 from air.config import parse_as
+from air.config.data import SceneConfig
 from air.config.demo import DemoConfig
-from air.config.schema import SceneConfig
 from air.data.digits import DIGIT_SIZE, Digits, bundled_digits
 from air.demo.inference import RequestError, Viewer
 from air.demo.requests import InferRequest, RenderRequest
