@@ -100,14 +100,12 @@ class CollapseWatch:
         streak = self._streak
         if streak is None or streak.first == streak.last:
             return None
-        which = "nearly every held-out image"
-        number = str(streak.number)
+        which, most = "nearly every held-out image", ""
         if streak.number == self._config.model.num_steps:
-            which += " in which anything is found"
-            number += ", the most that the model looks for"
+            which, most = f"{which} in which anything is found", " (the most it can be)"
         return (
-            f"{which} is counted {number}, at every evaluation from iteration {streak.first} to "
-            f"{streak.last}"
+            f"{which} is counted {streak.number}{most} at every evaluation from iteration "
+            f"{streak.first} to {streak.last}"
         )
 
     def see(self, iteration: int, count: Tensor, true_count: Tensor | None) -> None:
@@ -156,21 +154,20 @@ def _annealed_at(config: Config) -> int:
 def _advice(number: int, config: Config) -> str:
     """Return what to try against counts that have collapsed to a number."""
     final = "anneal_to" if isinstance(config.prior, AnnealedPriorConfig) else "success"
-    sizes = "a model.scale_prior_mean whose windows, image size / mean, hold one object"
+    sizes = "model.scale_prior_mean such that a window, image size / mean, holds one object"
     if number == 0:
-        advice = (
-            "try images inverted if their background is light, or brightened if their objects are "
-            f"dim, a lower optim.lr, a higher prior.{final}"
-        )
+        tries = [
+            "images inverted if their background is light",
+            "more contrast if their objects are dim",
+            "a lower optim.lr",
+            f"a higher prior.{final}",
+        ]
     elif number == config.model.num_steps:
-        advice = (
-            "each object may be split among all windows: try a lower prior.success (fewer objects "
-            f"at first), {sizes}, a background that is black"
-        )
+        tries = ["a lower prior.success (fewer objects at first)", sizes, "a black background"]
     else:
-        advice = f"try {sizes}, a higher prior.{final}"
+        tries = [sizes, f"a higher prior.{final}"]
         if config.search.kind != "none":
-            advice += ", search=none (the search tells one object from two only)"
+            tries.append("search=none (the search tells one object from two only)")
     if config.inference.kind == "reinforce":
-        advice += ", inference=marginal (reinforce learns nothing for a long time)"
-    return advice
+        tries.append("inference=marginal (reinforce learns nothing for a long time)")
+    return f"what to try: {'; '.join(tries)}"
