@@ -154,16 +154,17 @@ def _annealed_at(config: Config) -> int:
 def _advice(number: int, config: Config) -> str:
     """Return what to try against counts that have collapsed to a number."""
     final = "anneal_to" if isinstance(config.prior, AnnealedPriorConfig) else "success"
+    inverted = "images inverted if their background is light"
     sizes = "model.scale_prior_mean such that a window, image size / mean, holds one object"
     if number == 0:
         tries = [
-            "images inverted if their background is light",
+            inverted,
             "more contrast if their objects are dim",
             "a lower optim.lr",
             f"a higher prior.{final}",
         ]
     elif number == config.model.num_steps:
-        tries = ["a lower prior.success (fewer objects at first)", sizes, "a black background"]
+        tries = [inverted, "a lower prior.success (fewer objects at first)", sizes]
     else:
         tries = [sizes, f"a higher prior.{final}"]
         if config.search.kind != "none":
