@@ -75,6 +75,7 @@ class _Streak:
     number: int
     first: int  # iteration
     last: int
+    is_certain: bool  # the true counts are known
 
 
 class CollapseWatch:
@@ -103,9 +104,10 @@ class CollapseWatch:
         which, most = "nearly every held-out image", ""
         if streak.number == self._config.model.num_steps:
             which, most = f"{which} in which anything is found", " (the most it can be)"
+        doubt = "" if streak.is_certain else ", unless that is what the images hold"
         return (
             f"{which} is counted {streak.number}{most} at every evaluation from iteration "
-            f"{streak.first} to {streak.last}"
+            f"{streak.first} to {streak.last}{doubt}"
         )
 
     def see(self, iteration: int, count: Tensor, true_count: Tensor | None) -> None:
@@ -123,12 +125,11 @@ class CollapseWatch:
         if number is None:
             return
         first = before.first if before and before.number == number else iteration
-        self._streak = _Streak(number, first, iteration)
+        self._streak = _Streak(number, first, iteration, true_count is not None)
         if self.collapsed is None or self._warned:
             return
         self._warned = True
-        doubt = "" if true_count is not None else ", unless that is what the images hold"
-        text = f"{self.collapsed}{doubt}; {_advice(number, self._config)}"
+        text = f"{self.collapsed}; {_advice(number, self._config)}"
         log.warning("the counts have collapsed: %s", text)
         self._tracker.alert(_TITLE, text)
 
