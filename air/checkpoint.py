@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 FOLDER = "checkpoints"
 BEST_CHECKPOINT = "best.pt"
-_LATER_FIELDS = {"best", "sums", "num_summed"}  # absent from the first checkpoints of the format
+# Absent from the first checkpoints of the format.
+_LATER_FIELDS = {"best", "sums", "num_summed", "collapse"}
 _KEEP = 2  # numbered ones: the one before is used if the last turns out damaged
 
 
@@ -42,6 +43,7 @@ class Checkpoint:
         best: the best look so far, as in `best.json`.
         sums: of the objective's parts since they were last logged.
         num_summed: over how many iterations.
+        collapse: what the evaluations so far say about collapsed counts.
         version: of this package.
         format: of this dataclass.
     """
@@ -56,6 +58,7 @@ class Checkpoint:
     best: dict[str, Any] | None = None
     sums: dict[str, Tensor] = field(default_factory=dict)
     num_summed: int = 0
+    collapse: dict[str, Any] | None = None
     version: str = air.__version__
     format: int = FORMAT
 

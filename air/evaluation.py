@@ -44,6 +44,13 @@ class Evaluation:
         """The count accuracy or, without truth, the ELBO: what sweepers maximise."""
         return self.elbo_parts["elbo"] if self.count_accuracy is None else self.count_accuracy
 
+    def in_short(self) -> dict[str, float]:
+        """Return what the console has room for."""
+        figures = {"val_elbo": self.elbo_parts["elbo"]}
+        if self.count_accuracy is not None:
+            figures["count_accuracy"] = self.count_accuracy
+        return figures
+
     def figures(self, num_steps: int) -> dict[str, float | ConfusionMatrix | Histogram]:
         """Return all that was measured, by the names that trackers know.
 

@@ -1,6 +1,7 @@
 """How a run ended, in one file of its folder that sweeps and comparisons read.
 
-result.json    {"status": …, "iteration": …, "metric": …, "summary": {…}, "error": …}
+result.json    {"status": …, "iteration": …, "metric": …, "summary": {…}, "error": …,
+                "collapsed": …}
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class RunResult:
         metric: held-out count accuracy or, without truth, the ELBO; None unless finished.
         summary: all that was measured at the end, by the trackers' names.
         error: what went wrong, in one line; None unless failed.
+        collapsed: which counts have collapsed, in one line; None unless finished like that.
     """
 
     status: Literal["finished", "stopped", "failed"]
@@ -36,6 +38,7 @@ class RunResult:
     metric: float | None
     summary: dict[str, float | int | str]
     error: str | None
+    collapsed: str | None = None
 
 
 def failure(error: BaseException, iteration: int) -> RunResult:

@@ -152,7 +152,8 @@ def _train(
             metric = outcome.evaluation.metric
             if processes.is_first:
                 summary = _conclude(config, trainer, outcome)
-                result = RunResult("finished", outcome.iteration, metric, summary, None)
+                collapsed = trainer.collapse.collapsed
+                result = RunResult("finished", outcome.iteration, metric, summary, None, collapsed)
                 write_result(run_dir, result)
             exit_code = 0
         except Exception as error:

@@ -16,6 +16,7 @@ from air.baselines import joined_averages, moving_averages
 from air.batches import BatchOrder
 from air.best import BestModel
 from air.checkpoint import Checkpoint, checkpoint_path, save_checkpoint
+from air.collapse import CollapseWatch
 from air.config import Config, config_values
 from air.data import Data, Scenes
 from air.distributed import ALONE, Processes
@@ -94,6 +95,7 @@ class Trainer:
         self._few = data.test.subset(slice(config.train.eval_size))  # of the held-out scenes
         model.skip_black_pixels(self._few.images)  # training images may be on disk
         self.best = BestModel(run_dir, len(self._few), self._few.count is not None)
+        self.collapse = CollapseWatch(config, tracker)
 
     def fit(self, interruption: Interruption) -> Outcome:
         """Train from the present iteration to the last, or until a signal comes.
@@ -119,7 +121,7 @@ class Trainer:
                 with self._totals.paused():
                     if self.iteration % train.eval_every == 0 and not last:
                         evaluation = self.look(self._few)
-                        progress.show(self.iteration, **_shown(evaluation))
+                        progress.show(self.iteration, **evaluation.in_short())
                     if self.iteration % train.save_every == 0 or last:
                         self.save()
                 if self._is_to_stop():  # nothing that was due here is left out
@@ -155,6 +157,7 @@ class Trainer:
                 self.run_dir / pictures.FOLDER / f"reconstructions-{self.iteration:08d}",
             )
         self.tracker.log(self.iteration, {**values, **self.best.figures()})
+        self.collapse.see(self.iteration, evaluation.count, scenes.count)
         return evaluation, is_best
 
     def save(self) -> Path:
@@ -190,6 +193,7 @@ class Trainer:
                     random_states=joined_states([states for states, _ in gathered]),
                     moving_averages=joined_averages([averages for _, averages in gathered]),
                     best=self.best.note(),
+                    collapse=self.collapse.note(),
                     sums=self._totals.parts,
                     num_summed=self._totals.iterations,
                 ),
@@ -211,6 +215,7 @@ class Trainer:
         self.iteration = self._saved_at = checkpoint.iteration
         if self.processes.is_first:  # it may write
             self.best.restore(checkpoint.best, checkpoint.iteration)
+        self.collapse.restore(checkpoint.collapse)
         self._totals.restore(checkpoint.sums, checkpoint.num_summed, self.device)
         restore_noise(
             checkpoint.random_states,
@@ -291,10 +296,3 @@ class Trainer:
             **dict(zip(names, rates, strict=False)),
             **{f"prior/p_{t}": float(prior(t)) for t in range(self.model.num_steps)},
         }
-
-
-def _shown(evaluation: Evaluation) -> dict[str, float]:
-    figures = {"val_elbo": evaluation.elbo_parts["elbo"]}
-    if evaluation.count_accuracy is not None:
-        figures["count_accuracy"] = evaluation.count_accuracy
-    return figures

@@ -11,6 +11,7 @@ from typing import NoReturn
 from air.config.arguments import refuse_unknown_options
 from air.config.command import one_line_errors
 from air.errors import ConfigError
+from air.threads import wait_passively
 
 SECTIONS = ("steps", "growth", "start", "inference", "contention", "accuracy")
 
@@ -65,6 +66,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 def main() -> None:
     """Check the command line, then measure section by section."""
     given = arguments(sys.argv[1:])
+    wait_passively()
 
     # Imports torch, and so comes only once the command line is known to be good.
     from air.benchmark.sections import Request, measure

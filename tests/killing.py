@@ -164,6 +164,7 @@ def metrics_of(run_dir):
 def _assert_same_checkpoint(path, other_path):
     a, b = read_checkpoint(path), read_checkpoint(other_path)
     assert (a.iteration, a.best, a.num_summed) == (b.iteration, b.best, b.num_summed)
+    assert a.collapse == b.collapse
     for x, y in (
         (a.model, b.model),
         (a.sums, b.sums),

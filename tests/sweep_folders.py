@@ -44,6 +44,7 @@ def make_run(
     metrics: Callable[[dict], list[dict]] | Sequence[dict],
     status: str | None = "finished",
     error: str | None = None,
+    collapsed: str | None = None,
 ) -> Path:
     """Write a run's folder; with status None it has not ended."""
     folder.mkdir(parents=True)
@@ -53,7 +54,7 @@ def make_run(
     write_metrics(folder, lines)
     if status is not None:
         iteration = lines[-1]["iteration"] if lines else 0
-        write_result(folder, RunResult(status, iteration, None, {}, error))
+        write_result(folder, RunResult(status, iteration, None, {}, error, collapsed))
     return folder
 
 

@@ -113,7 +113,7 @@ def test_a_run_that_went_back_drops_what_came_later_once_it_has_got_further(tmp_
 def test_the_first_checkpoints_of_the_format_can_be_read(tmp_path):
     path = save_checkpoint(tmp_path, checkpoint_of(tiny()))
     content = torch.load(path, weights_only=True)
-    for name in ("best", "sums", "num_summed"):
+    for name in ("best", "sums", "num_summed", "collapse"):
         del content[name]
     torch.save(content, path)
     assert read_checkpoint(path).best is None

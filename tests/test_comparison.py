@@ -182,11 +182,11 @@ def test_rows_are_sorted_and_only_finished_runs_are_in_the_means(grid, tmp_path)
     assert rows[0].last["val/count_accuracy"].sd == pytest.approx(math.sqrt(2))
     assert rows[0].num_finished == 2
     text = settings_table(rows)
-    assert "2 of 3" in text.splitlines()[2]
+    assert "2 of 3      67%" in text.splitlines()[2]
     assert "0: 15.00, 1: 17.00, 2: failed" in text.splitlines()[2]
     assert "a \\| b" in problems_table(grouping, ACCURACY, "github")
     lines = settings_csv(rows).splitlines()
-    assert lines[1].startswith("0.2,16,3,2,16.0,1.4142135623")
+    assert lines[1].startswith(f"0.2,16,3,2,3,{2 / 3},16.0,1.4142135623")
     assert lines[1].endswith(",0 1 2,15.0 17.0 failed")
     least = make_rows(grouping, Metric("val/count_accuracy", "min"), [])
     assert [row.last["val/count_accuracy"].mean for row in least] == [2.0, 6.0, 12.0, 16.0]

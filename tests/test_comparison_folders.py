@@ -156,6 +156,37 @@ def test_damaged_files_are_a_problem_of_their_run_alone(tmp_path, capsys):
         assert len(list(csv.DictReader(file))) == 4
 
 
+def test_runs_whose_counts_collapsed_or_that_failed_are_no_success(tmp_path, capsys):
+    sweep = make_sweep(tmp_path / "sweep", ["experiment=smoke", "seed=range(5)"])
+    jobs = sweep_jobs(sweep)
+    for number, (status, error, collapsed) in enumerate(
+        [
+            ("finished", None, None),
+            ("finished", None, "nearly every held-out image is counted 0"),
+            ("failed", "not finite", None),
+            ("stopped", None, None),
+        ]
+    ):
+        folder = sweep / str(number)
+        make_run(folder, jobs[number], accuracies(number / 10), status, error, collapsed)
+    comparison = compare_runs(asked([str(sweep)], pictures=[]))
+    (row,) = comparison.rows
+    assert (row.num_finished, row.num_ended, row.success_rate) == (2, 3, 1 / 3)
+    assert row.last["val/count_accuracy"].mean == 0.05  # of all that finished
+    text = capsys.readouterr().out
+    assert "2 of 5      33%" in text
+    (line,) = [line for line in text.splitlines() if "is counted 0" in line]
+    assert line.startswith(f"finished  {sweep}/1")
+    assert line.endswith("the counts have collapsed: nearly every held-out image is counted 0")
+    assert not any("seed=1" in command for command in comparison.commands)
+    with (sweep / "comparison" / "runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [each["success"] for each in rows] == ["True", "False", "False", "", ""]
+    with (sweep / "comparison" / "settings.csv").open() as file:
+        (setting,) = csv.DictReader(file)
+    assert (setting["ended"], float(setting["success rate"])) == ("3", 1 / 3)
+
+
 # --- the commands ---------------------------------------------------------------------------------
 
 
@@ -243,6 +274,7 @@ def test_the_command_prints_and_writes_it_all(tmp_path):
         "1",
         "of",
         "2",
+        "100%",
         "0.3000",
         "–",
         "0.3000",
@@ -250,7 +282,7 @@ def test_the_command_prints_and_writes_it_all(tmp_path):
         "0.3000,",
         "missing",
     ]
-    assert lines[7].split()[:8] == ["0.001", "2", "of", "2", "0.1500", "±", "0.0707", "–"]
+    assert lines[7].split()[:8] == ["0.001", "2", "of", "2", "100%", "0.1500", "±", "0.0707"]
     assert f"python scripts/train.py -m {' '.join(SWEEP)} hydra.sweep.dir=sweep" in lines
     folder = sweep / "comparison"
     names = {"comparison.md", "settings.csv", "runs.csv"}

@@ -10,7 +10,7 @@ from air.run import train
 
 def test_a_result_is_read_back_whole_or_not_at_all(tmp_path):
     assert read_result(tmp_path) is None
-    result = RunResult("finished", 20, 0.25, {"val/elbo": -1.5, "iterations": 20}, None)
+    result = RunResult("finished", 20, 0.25, {"val/elbo": -1.5, "iterations": 20}, None, "all 0")
     write_result(tmp_path, result)
     assert read_result(tmp_path) == result
     path = tmp_path / RESULT_FILE

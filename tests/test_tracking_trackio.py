@@ -28,6 +28,7 @@ print(json.dumps([
         "name": run.name,
         "config": run.config,
         "logs": SQLiteStorage.get_logs("air", run.name, run_id=run.id),
+        "alerts": SQLiteStorage.get_alerts("air", run.name, run_id=run.id),
     }
     for run in trackio.Api().runs("air")
 ]))
@@ -143,19 +144,26 @@ there = WandbConfig(kind="wandb", mode="offline", project="air", entity=None, ru
 trackers = Trackers([open_wandb(there, run_dir, {"seed": 1}),
                      TrackioTracker(here, run_dir, {"seed": 1})])
 picture = Picture(np.zeros((5, 5), np.uint8), "found 1", (Box(1, 1, 3, 3, 0),), 1)
-trackers.log(1, {"train/loss": 2.5, "val/reconstructions": [picture]})
+trackers.log(7, {"train/loss": 2.5, "val/reconstructions": [picture]})
+trackers.alert("a title", "a text")
 trackers.finish(0)
 """
 
 
 def test_wandb_and_trackio_work_side_by_side(tmp_path):
     folder = tmp_path / "trackio"
-    in_trackio(BOTH, folder, str(tmp_path), str(folder))
+    assert in_trackio(BOTH, folder, str(tmp_path), str(folder)) == ""
     (run,) = json.loads(in_trackio(READ, folder))
     assert run["logs"][0]["train/loss"] == 2.5
     assert "val/reconstructions/0" in run["logs"][0]
+    (alert,) = run["alerts"]
+    assert (alert["title"], alert["text"]) == ("a title", "a text")
+    assert (alert["level"], alert["step"]) == ("warn", 7)
     (kept,) = offline_runs(tmp_path)
-    assert read_offline_run(kept).history[0]["train/loss"] == 2.5
+    in_wandb = read_offline_run(kept)
+    assert in_wandb.history[0]["train/loss"] == 2.5
+    (alert,) = in_wandb.alerts
+    assert (alert["title"], alert["text"], alert["level"]) == ("a title", "a text", "WARN")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,9 @@ class Recorder:
     def keep_model(self, path, values):
         self._call("keep_model")
 
+    def alert(self, title, text):
+        self._call("alert")
+
     def finish(self, exit_code):
         self._call("finish")
 
@@ -42,6 +45,7 @@ def use(tracker):
     tracker.log(2, {"train/loss": 1.0})
     tracker.summarize({"iterations": 2})
     tracker.keep_model(Path("best.pt"), {"best/iteration": 1})
+    tracker.alert("a title", "a text")
     tracker.finish(0)
 
 
@@ -52,18 +56,18 @@ def test_null_tracker_does_nothing():
 def test_a_failing_tracker_is_reported_once_and_the_others_go_on(caplog):
     failing, working = Recorder(failing=("log", "finish")), Recorder()
     use(Trackers([failing, working]))
-    assert working.calls == ["log", "log", "summarize", "keep_model", "finish"]
+    assert working.calls == ["log", "log", "summarize", "keep_model", "alert", "finish"]
     assert failing.calls == ["log", "finish"]  # it may still hold a file
     assert [record.getMessage() for record in caplog.records] == [
         "Recorder failed and is left out from now on: OSError: no more room"
     ]
 
 
-@pytest.mark.parametrize("name", ["summarize", "keep_model", "finish"])
+@pytest.mark.parametrize("name", ["summarize", "keep_model", "alert", "finish"])
 def test_a_tracker_that_fails_late_does_not_stop_the_others(name, caplog):
     failing, working = Recorder(failing=(name,)), Recorder()
     use(Trackers([failing, working]))
-    assert working.calls == ["log", "log", "summarize", "keep_model", "finish"]
+    assert working.calls == ["log", "log", "summarize", "keep_model", "alert", "finish"]
     assert len(caplog.records) == 1
 
 

@@ -30,6 +30,7 @@ class OfflineRun:
     step_metrics: dict[str, str] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     artifacts: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
     exit_code: int | None = None
 
 
@@ -75,6 +76,8 @@ def read_offline_run(folder: Path) -> OfflineRun:
                 run.files += [file["path"] for file in content["files"]]
             case "artifact":
                 run.artifacts.append(content)
+            case "alert":
+                run.alerts.append(content)
             case "exit":
                 run.exit_code = content.get("exit_code", 0)
     own = [name for name in run.config if name.split(".")[0] == "_wandb"]  # W&B's own notes

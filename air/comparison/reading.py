@@ -57,6 +57,13 @@ class Run:
         return None if self.values is None else self.values.get("seed")
 
     @property
+    def success(self) -> bool | None:
+        """Whether it finished with counts that have not collapsed; None if it has not ended."""
+        if self.status == "finished":
+            return self.result is None or self.result.collapsed is None
+        return False if self.status == "failed" else None
+
+    @property
     def iteration(self) -> int:
         """Optimiser steps that are known to have been taken."""
         logged = self.metrics[-1]["iteration"] if self.metrics else 0
@@ -120,6 +127,8 @@ def read_run(folder: Path, sweep: Path | None) -> Run:
         problems.append(f"{folder / METRICS_FILE}: damaged: {error}")
     if result and result.error:
         problems.insert(0, result.error)
+    elif result and result.collapsed:
+        problems.insert(0, f"the counts have collapsed: {result.collapsed}")
     elif result is None and (folder / RESULT_FILE).exists():
         problems.append(f"{folder / RESULT_FILE}: damaged")
     problem = "; ".join(" ".join(text.split()) for text in problems) or None

@@ -123,7 +123,8 @@ def report(comparison: Comparison, style: str) -> str:
         f"{_count(len(comparison.runs), 'run')} in {_count(len(grouping.groups), 'setting')}: "
         f"{counts}.",
         f"By {metric.name}, {more} is better: the last value of finished runs, mean ± standard "
-        "deviation over seeds, and the best on the way.",
+        "deviation over seeds, and the best on the way. Success: of the runs that finished or "
+        "failed, those that finished with counts that have not collapsed.",
         settings_table(comparison.rows, style),
     ]
     if grouping.companions:
@@ -132,7 +133,10 @@ def report(comparison: Comparison, style: str) -> str:
         parts += ["Which settings matter:", _effects_table(comparison.effects, metric, style)]
     problems = problems_table(grouping, metric, style)
     if problems is not None:
-        parts += ["Not finished, and so in no mean, or damaged:", problems]
+        parts += [
+            "Not finished, and so in no mean; or damaged; or with counts that have collapsed:",
+            problems,
+        ]
     parts += [f"{note}." for note in comparison.notes]
     if comparison.commands:
         text = "\n".join(comparison.commands)

@@ -10,7 +10,10 @@ from typing import Any
 from air.comparison.reading import Run
 
 # What says how and where a run is run and watched, but not what it is.
-_NOT_SETTINGS = ("seed", "device", "resume", "tracking", "data.root", "train.threads")
+_NOT_SETTINGS = (
+    *("seed", "device", "resume", "tracking", "data.root"),
+    *("train.threads", "train.warn_collapse"),
+)
 ABSENT = "–"  # of a key that another option of a group has
 _DEFAULT = "default"  # of a group whose option was left as it is
 _UNKNOWN = "?"

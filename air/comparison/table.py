@@ -23,6 +23,9 @@ class Row:
     Attributes:
         group: the runs and what sets them apart.
         num_finished: how many of them finished.
+        num_ended: how many of them finished or failed.
+        success_rate: share of these whose counts have not collapsed at the end; None if none has
+            ended.
         last: of each metric, the metric to sort by first.
         best: of the metric to sort by.
         seconds: of training.
@@ -30,6 +33,8 @@ class Row:
 
     group: Group
     num_finished: int
+    num_ended: int
+    success_rate: float | None
     last: dict[str, Spread]
     best: Spread
     seconds: Spread
@@ -46,11 +51,14 @@ def make_rows(grouping: Grouping, metric: Metric, others: Sequence[str]) -> list
     rows = []
     for group in grouping.groups:
         finished = [run for run in group.runs if run.status == "finished"]
+        ended = [run.success for run in group.runs if run.success is not None]
         names = dict.fromkeys([metric.name, *others])
         rows.append(
             Row(
                 group=group,
                 num_finished=len(finished),
+                num_ended=len(ended),
+                success_rate=sum(ended) / len(ended) if ended else None,
                 last={name: spread([last_value(run, name) for run in finished]) for name in names},
                 best=spread([best_value(run, metric) for run in finished]),
                 seconds=spread([training_seconds(run) for run in finished]),
@@ -84,6 +92,7 @@ def settings_table(rows: Sequence[Row], style: str = "simple") -> str:
             [
                 *map(short, row.group.cells.values()),
                 f"{row.num_finished} of {len(row.group.runs)}",
+                ABSENT if row.success_rate is None else f"{row.success_rate:.0%}",
                 *(_spread(row.last[name], places[name]) for name in names),
                 _spread(row.best, places[names[0]]),
                 _spread(row.seconds, 1),
@@ -91,12 +100,12 @@ def settings_table(rows: Sequence[Row], style: str = "simple") -> str:
             ]
         )
     by_seed = f"seed {', '.join(_text(seed) for seed in seeds[0])}" if same else "seed: value"
-    headers = [*rows[0].group.cells, "finished", *names, "best", "seconds", by_seed]
+    headers = [*rows[0].group.cells, "finished", "success", *names, "best", "seconds", by_seed]
     return format_table(table, headers, style)
 
 
 def problems_table(grouping: Grouping, metric: Metric, style: str = "simple") -> str | None:
-    """Return every run that has not finished or is damaged, how far it came and why, or None."""
+    """Return every run that has not finished or has a problem, how far it came and why, or None."""
     table = [
         [
             run.status,
@@ -160,7 +169,10 @@ def settings_csv(rows: Sequence[Row]) -> str:
     spreads = [*names, f"best {names[0]}", "seconds"]
     headers = [f"{name} {part}" for name in spreads for part in ("mean", "sd")]
     table: list[list[Cell]] = [
-        [*rows[0].group.cells, "runs", "finished", *headers, "seeds", "values"]
+        [
+            *(*rows[0].group.cells, "runs", "finished", "ended", "success rate"),
+            *(*headers, "seeds", "values"),
+        ]
     ]
     for row in rows:
         figures = [*row.last.values(), row.best, row.seconds]
@@ -173,6 +185,8 @@ def settings_csv(rows: Sequence[Row]) -> str:
                 *row.group.cells.values(),
                 len(row.group.runs),
                 row.num_finished,
+                row.num_ended,
+                row.success_rate,
                 *(part for each in figures for part in (each.mean, each.sd)),
                 " ".join(_text(run.seed) for run in row.group.runs),
                 " ".join(_text(value) for value in values),
@@ -186,7 +200,15 @@ def runs_csv(grouping: Grouping, metric: Metric, others: Sequence[str]) -> str:
     names = list(dict.fromkeys([metric.name, *others]))
     table: list[list[Cell]] = [
         [
-            *("run", "status", "seed", *grouping.columns, *grouping.companions, "iteration"),
+            *(
+                "run",
+                "status",
+                "success",
+                "seed",
+                *grouping.columns,
+                *grouping.companions,
+                "iteration",
+            ),
             *(*names, f"best {metric.name}", "seconds", "problem"),
         ]
     ]
@@ -195,7 +217,7 @@ def runs_csv(grouping: Grouping, metric: Metric, others: Sequence[str]) -> str:
             settings = flat_settings(run.values or {})
             table.append(
                 [
-                    *(str(run.folder), run.status, run.seed, *group.cells.values()),
+                    *(str(run.folder), run.status, run.success, run.seed, *group.cells.values()),
                     *(settings.get(key) for key in grouping.companions),
                     run.iteration,
                     *(last_value(run, name) for name in names),

@@ -33,6 +33,7 @@ from air.config.parsing import describe_unknown_key
 from air.config.schema import Config
 from air.errors import AIRError, ConfigError, ProcessLostError
 from air.launch import agreed, find_launch, is_to_say
+from air.threads import wait_passively
 
 _PLUGIN_EXTRAS = {  # Hydra's launchers and sweepers, and the extras of setup.cfg that have them
     "joblib": "joblib",
@@ -51,6 +52,7 @@ def run_command(main: Callable[[], Any], schema: type[Any] = Config) -> None:
         schema: of its configuration, whose keys are named where one is unknown.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
+    wait_passively()
     with one_line_errors(schema):
         sys.argv[1:] = hydra_arguments(sys.argv[1:], schema)
         _refuse_sweep_of_several()

@@ -1,7 +1,6 @@
 """What a run is: typed dataclasses (the schema) whose values come from the YAML files in `conf/`.
 
-Every field is required, because the YAML is the only place where values live. Types are strict: an
-unknown key, a 3 for a bool or a nan for a float is an error.
+Every field is required: values live in YAML alone. An unknown key or a 3 for a bool is an error.
 """
 
 from __future__ import annotations
@@ -153,8 +152,7 @@ class CutsConfig:
 
     kind: Literal["cuts"]
     weight: PositiveReal  # of -log q(the best count) against an image's -ELBO
-    # pairs of objects tried for each image; the smallest images have no more lines to cut along
-    num_cuts: Annotated[int, Field(ge=1, le=16)]
+    num_cuts: Annotated[int, Field(ge=1, le=16)]  # pairs of objects; small images have no more
     num_windows: PositiveInt  # single objects tried for each image
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # nats between best and next count
 
@@ -190,6 +188,7 @@ class TrainConfig:
     recorded: bool  # record the tensor operations of the first step and play them back
     compiled: bool  # compile the recording first
     threads: PositiveInt  # of PyTorch, in each operation; other numbers round differently
+    warn_collapse: bool  # warn once if nearly all held-out images are given the same count
 
 
 @strict

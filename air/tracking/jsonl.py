@@ -60,6 +60,9 @@ class JSONLTracker:
     def keep_model(self, path: Path, values: Mapping[str, float | int | str]) -> None:
         """Do nothing: the run's folder holds it."""
 
+    def alert(self, title: str, text: str) -> None:
+        """Do nothing: the run's log holds it."""
+
     def finish(self, exit_code: int) -> None:
         """Close the file."""
         self._file.close()

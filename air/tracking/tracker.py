@@ -29,6 +29,10 @@ class Tracker(Protocol):
         """Keep a copy of the run's best checkpoint, with what is known about it."""
         ...
 
+    def alert(self, title: str, text: str) -> None:
+        """Tell whoever watches the run what is wrong with it, which the log has said too."""
+        ...
+
     def finish(self, exit_code: int) -> None:
         """Close; 0 means that the run did what it set out to do."""
         ...
@@ -44,6 +48,9 @@ class NullTracker:
         """Do nothing."""
 
     def keep_model(self, path: Path, values: Mapping[str, float | int | str]) -> None:
+        """Do nothing."""
+
+    def alert(self, title: str, text: str) -> None:
         """Do nothing."""
 
     def finish(self, exit_code: int) -> None:
@@ -75,6 +82,10 @@ class Trackers:
     def keep_model(self, path: Path, values: Mapping[str, float | int | str]) -> None:
         """Keep it in every tracker."""
         self._each(lambda tracker: tracker.keep_model(path, values))
+
+    def alert(self, title: str, text: str) -> None:
+        """Tell it through every tracker."""
+        self._each(lambda tracker: tracker.alert(title, text))
 
     def finish(self, exit_code: int) -> None:
         """Close every tracker, also those that failed: they may hold files or a connection."""

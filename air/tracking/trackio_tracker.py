@@ -88,6 +88,11 @@ class TrackioTracker:
         with _quiet():
             self._run.log_artifact(artifact, aliases=["best"])
 
+    def alert(self, title: str, text: str) -> None:
+        """Show a warning on the dashboard, at the iteration that was logged last."""
+        with _quiet():
+            self._run.alert(title, text, level=self._trackio.AlertLevel.WARN)
+
     def finish(self, exit_code: int) -> None:
         """Write what is left."""
         with _quiet():

@@ -122,6 +122,10 @@ class WandbTracker:
         with wandb_environment(self._folder):
             self._run.log_artifact(artifact, aliases=["latest", "best"])
 
+    def alert(self, title: str, text: str) -> None:
+        """Have W&B send a warning as the user has set it up; an offline run's, once it is sent."""
+        self._run.alert(title, text, level="WARN")
+
     def finish(self, exit_code: int) -> None:
         """Close the run and, online, wait a while for all to be sent."""
         try:
