@@ -133,21 +133,6 @@ def test_joblib(train_command, tmp_path):
 
 
 @pytest.mark.slow
-def test_joblib_shares_the_cores_among_its_processes():
-    need("hydra_joblib_launcher")
-    code = (
-        "import joblib, torch\n"
-        "print(joblib.Parallel(2)(joblib.delayed(torch.get_num_threads)() for _ in range(2)))"
-    )
-    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    import joblib
-
-    assert result.stdout.strip() == str([max(joblib.cpu_count() // 2, 1)] * 2)
-
-
-@pytest.mark.slow
 def test_a_joblib_sweep_that_was_killed_goes_on(train_command, tmp_path):
     need("hydra_joblib_launcher")
     folder = tmp_path / "sweep"
