@@ -73,12 +73,13 @@ def test_a_run_leaves_its_folder_whole(train_command, tmp_path):
 
 def test_help_and_cfg(train_command, tmp_path):
     text = train_command("--help").stdout
-    for promised in (
+    promises = (
         "usage:",
         "prior: constant, exponential, falling, linear",
         "examples:",
         "num_steps: 3",
-    ):
+    )
+    for promised in promises:
         assert promised in text
     shown = train_command("--cfg", "job", "model.num_steps=5").stdout
     assert yaml.safe_load(shown)["model"]["num_steps"] == 5
