@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -224,22 +225,27 @@ def open_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> tuple[P
     return path, read_checkpoint(path)
 
 
-def load_weights(model: AIR, checkpoint: Checkpoint, source: str | Path) -> None:
-    """Put a checkpoint's weights into a model, which takes their type.
+def load_weights(model: AIR, weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """Put weights into a model, which takes their type.
+
+    Args:
+        model: where they go.
+        weights: a state dict.
+        source: the file that they are from.
 
     Raises:
-        CheckpointError: it belongs to another architecture; the first difference is named.
+        CheckpointError: they belong to another architecture; the first difference is named.
     """
     ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    theirs = {name: tuple(value.shape) for name, value in checkpoint.model.items()}
+    theirs = {name: tuple(value.shape) for name, value in weights.items()}
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             raise CheckpointError(
                 f"{source}: is of another architecture: {name} must have the shape "
                 f"{ours.get(name, 'none')}, got {theirs.get(name, 'none')}"
             )
-    dtype = next(value.dtype for value in checkpoint.model.values())
-    model.to(dtype).load_state_dict(checkpoint.model)
+    dtype = next(value.dtype for value in weights.values())
+    model.to(dtype).load_state_dict(dict(weights))
 
 
 def load(
@@ -267,5 +273,5 @@ def load(
     else:
         checkpoint = read_checkpoint(path)
     model = AIR(**checkpoint.model_arguments)
-    load_weights(model, checkpoint, path)
+    load_weights(model, checkpoint.model, path)
     return model.to(device).eval()

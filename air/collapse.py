@@ -40,19 +40,14 @@ def collapsed_to(count: Tensor, true_count: Tensor | None, num_steps: int) -> in
     if num_steps < 2:
         return None
     true = None if true_count is None else true_count.clamp(max=num_steps)
-    number = _common(count)
-    if number is not None:
-        if true is None:
-            return number
-        others_too = _nearly_all(count[true != number] == number)
-        return number if _common(true) is None and others_too else None
-    found = count > 0
-    if not _nearly_all(count[found] == num_steps):
+    if true is not None and _common(true) is not None:
         return None
-    if true is None:
-        return num_steps
-    others_too = _nearly_all(count[found & (true != num_steps)] == num_steps)
-    return num_steps if _common(true[true > 0]) != num_steps and others_too else None
+    number, which = _common(count), count >= 0
+    if number is None:
+        number, which = num_steps, count > 0
+    others = which if true is None else which & (true != number)
+    as_well = _nearly_all(count[which] == number) and _nearly_all(count[others] == number)
+    return number if as_well else None
 
 
 def _common(count: Tensor) -> int | None:
@@ -70,12 +65,13 @@ def _nearly_all(which: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class _Streak:
-    """Evaluations in a row that show the same collapse: its number, the first and the last."""
+    """Evaluations in a row that show a collapse."""
 
-    number: int
+    number: int  # at the last
     first: int  # iteration
     last: int
     is_certain: bool  # the true counts are known
+    is_steady: bool  # the number was the same at all of them
 
 
 class CollapseWatch:
@@ -105,9 +101,12 @@ class CollapseWatch:
         if streak.number == self._config.model.num_steps:
             which, most = f"{which} in which anything is found", " (the most it can be)"
         doubt = "" if streak.is_certain else ", unless that is what the images hold"
+        often = "at every evaluation"
+        if not streak.is_steady:
+            often = "at the last, and nearly all were counted alike at every evaluation,"
         return (
-            f"{which} is counted {streak.number}{most} at every evaluation from iteration "
-            f"{streak.first} to {streak.last}{doubt}"
+            f"{which} is counted {streak.number}{most} {often} from iteration {streak.first} to "
+            f"{streak.last}{doubt}"
         )
 
     def see(self, iteration: int, count: Tensor, true_count: Tensor | None) -> None:
@@ -124,8 +123,13 @@ class CollapseWatch:
         number = collapsed_to(count, true_count, self._config.model.num_steps)
         if number is None:
             return
-        first = before.first if before and before.number == number else iteration
-        self._streak = _Streak(number, first, iteration, true_count is not None)
+        self._streak = _Streak(
+            number,
+            first=before.first if before else iteration,
+            last=iteration,
+            is_certain=true_count is not None,
+            is_steady=before is None or (before.is_steady and before.number == number),
+        )
         if self.collapsed is None or self._warned:
             return
         self._warned = True

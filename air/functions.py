@@ -10,26 +10,17 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 
-class OwnGradient(Function):
-    """A function whose gradient is written by hand; called by `followed`, not by `apply`."""
-
-    @staticmethod
-    def value(*arguments: Any) -> Tensor:
-        """Return the result, by PyTorch's operations."""
-        raise NotImplementedError
-
-
-def followed(function: type[OwnGradient], *arguments: Any) -> Tensor:
+def followed(function: type[Function], *arguments: Any) -> Tensor:
     """Call a function with a gradient of its own.
 
     `TraceGraph_ELBO` follows tensors through PyTorch's operations, and is told of this one what it
-    would have found. `torch.jit.trace` cannot hold it, and records the operations of its value.
+    would have found. `torch.jit.trace` cannot hold it, and records the operations of its `forward`.
 
     Args:
-        function: whose `value` and gradient are meant.
-        arguments: of `value`.
+        function: whose `forward` takes no context, and which has a `setup_context`.
+        arguments: of `forward`.
     """
     if torch.jit.is_tracing():  # type: ignore[attr-defined]
-        return function.value(*arguments)
+        return function.forward(*arguments)
     result = function.apply(*(detach_provenance(argument) for argument in arguments))
     return track_provenance(result, get_provenance(arguments))

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import Function, once_differentiable
 
-from air.functions import OwnGradient, followed
+from air.functions import followed
 
 # The inverse transform divides by s. A window with |s| below this covers over 100 images and shows
 # next to nothing, so s is held at this distance from 0 there (with its sign; +, if it is 0): the
@@ -91,7 +91,7 @@ def _bilinear_weights(coordinates: Tensor, size: int) -> Tensor:
     return followed(_HatWeights, positions, size)
 
 
-class _HatWeights(OwnGradient):
+class _HatWeights(Function):
     """max(0, 1 - |position - pixel|), with a gradient that knows where the two slopes are.
 
     At most two of the `size` weights of a position are not 0, so its gradient gathers two numbers,
@@ -99,16 +99,15 @@ class _HatWeights(OwnGradient):
     """
 
     @staticmethod
-    def value(positions: Tensor, size: int) -> Tensor:
+    def forward(positions: Tensor, size: int) -> Tensor:
         """Return the weights: (..., P) -> (..., P, size)."""
         pixels = torch.arange(size, dtype=positions.dtype, device=positions.device)
         return (positions.unsqueeze(-1) - pixels).abs_().neg_().add_(1).relu_()
 
     @staticmethod
-    def forward(ctx: Any, positions: Tensor, size: int) -> Tensor:
-        """Return the value, and keep what its gradient needs."""
-        ctx.save_for_backward(positions)
-        return _HatWeights.value(positions, size)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        """Keep the positions."""
+        ctx.save_for_backward(inputs[0])
 
     @staticmethod
     @once_differentiable

@@ -33,13 +33,16 @@ def in_type_of(like: Tensor, images: Tensor) -> Tensor:
 
     Args:
         like: a tensor of the model's.
-        images: (N, S, S), floats in [0, 1].
+        images: (N, S, S), floats in [0, 1] or bool.
 
     Raises:
-        TypeError: they are not floats, and so not in [0, 1].
+        TypeError: they are neither, and so perhaps not in [0, 1].
     """
-    if not images.is_floating_point():
-        raise TypeError(f"data must be floats in [0, 1], got {images.dtype}; divide bytes by 255")
+    if not (images.is_floating_point() or images.dtype == torch.bool):
+        raise TypeError(
+            f"data must be floats in [0, 1] or bool, got {images.dtype}; divide bytes from 0 to "
+            "255 by 255, and make bytes that are 0 and 1 bool"
+        )
     return images.to(like.dtype)
 
 

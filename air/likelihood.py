@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import Function, once_differentiable
 from torch.distributions import constraints
 
-from air.functions import OwnGradient, followed
+from air.functions import followed
 
 
 class CanvasNormal(TorchDistribution):
@@ -81,7 +81,7 @@ def _inner_products(objects: Tensor, value: Tensor) -> Tensor:
     return followed(_InnerProducts, objects, value)  # (..., T + 1, T + 1)
 
 
-class _InnerProducts(OwnGradient):
+class _InnerProducts(Function):
     """rows @ rows.mT, with a gradient that knows that the result is symmetric.
 
     Autograd takes two products with the rows, one of them against their order in memory, and adds
@@ -89,23 +89,22 @@ class _InnerProducts(OwnGradient):
     """
 
     @staticmethod
-    def value(objects: Tensor, value: Tensor) -> Tensor:
+    def forward(objects: Tensor, value: Tensor) -> Tensor:
         """Return all products: (..., T, pixels), (..., pixels) -> (..., T + 1, T + 1)."""
         rows = torch.cat((objects, value.unsqueeze(-2)), -2)
         return rows @ rows.mT
 
     @staticmethod
-    def forward(ctx: Any, objects: Tensor, value: Tensor) -> Tensor:
-        """Return the value, and keep what its gradient needs."""
-        rows = torch.cat((objects, value.unsqueeze(-2)), -2)
-        ctx.save_for_backward(rows)
-        return rows @ rows.mT
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep the factors."""
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the gradients of the objects and of the value."""
-        (rows,) = ctx.saved_tensors
+        objects, value = ctx.saved_tensors
+        rows = torch.cat((objects, value.unsqueeze(-2)), -2)  # a recorded step has it from forward
         grad = grad + grad.mT
         grad_objects = grad[..., :-1, :] @ rows if ctx.needs_input_grad[0] else None
         grad_value = (grad[..., -1:, :] @ rows).squeeze(-2) if ctx.needs_input_grad[1] else None

@@ -161,7 +161,8 @@ class AIR(GenerativeModel, Guide):
         """Return what pickle takes: without the weak references that Pyro hangs on parameters."""
         for parameter in self.parameters():
             vars(parameter).pop("unconstrained", None)
-        return vars(self).copy()
+        state: dict[str, Any] = super().__getstate__()
+        return state
 
     def skip_black_pixels(self, images: Tensor) -> None:
         """Prepare for images of which most pixels are black, if these are such.

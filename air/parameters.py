@@ -36,12 +36,13 @@ def _register(name: str, parameter: nn.Parameter) -> None:
     if not parameter.requires_grad or pyro.param(name, parameter) is parameter:
         return
     store = pyro.get_param_store()
-    if store[name] is parameter:  # what a handler has put in its place is the handler's business
-        return
+    if name not in store or store[name] is parameter:
+        return  # a handler has put something in its place, which is the handler's business
     warnings.warn(
         "Pyro's parameter store held other parameters under the names of this model's, such as "
-        "an earlier model's or a file's; it holds this model's from now on. Call "
-        "pyro.clear_param_store() before a new model, and load weights with load_state_dict",
+        "an earlier model's or a file's; it holds this model's from now on, beside averages of "
+        "baselines. Call pyro.clear_param_store() before a new model, and load weights with "
+        "load_state_dict",
         stacklevel=1,  # one place, and so said once
     )
     store[name] = parameter

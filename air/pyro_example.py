@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from air.checkpoint import holds_pyro_weights, read_torch_file
+from air.checkpoint import holds_pyro_weights, load_weights, read_torch_file
 from air.errors import CheckpointError
 from air.model import AIR
 
@@ -48,7 +48,7 @@ def load_pyro(file: str | Path, **arguments: Any) -> AIR:
         The model, in evaluation mode, on the CPU; guide, decoder and baseline equal Pyro's.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or no such state dict.
+        CheckpointError: the file is missing or damaged, or no such state dict, or not whole.
         TypeError, ValueError: an argument is not `AIR`'s, or the file tells otherwise.
     """
     path = Path(file)
@@ -60,14 +60,17 @@ def load_pyro(file: str | Path, **arguments: Any) -> AIR:
         ours = _translated(weights)
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks a weight of Pyro's examples/air, {error}") from None
+    model = AIR(**{**told, **arguments})
     for name, value in told.items():
-        given = arguments.get(name, value)
-        if (list(given) if isinstance(given, tuple) else given) != value:
+        given = model.arguments[name]
+        same = (
+            math.isclose(given, value, rel_tol=1e-6) if isinstance(value, float) else given == value
+        )
+        if not same:
             raise ValueError(f"{name}: must be {value}, as {path} tells, got {given!r}")
-    model = AIR(**{**arguments, **told})
-    wanted = model.state_dict()
-    # Pyro saves a baseline also where none is used.
-    model.load_state_dict({name: ours[name] for name in wanted})
+    if model.bl is None:  # Pyro saves a baseline also where none is used
+        ours = {name: value for name, value in ours.items() if not name.startswith("bl.")}
+    load_weights(model, ours, path)
     return model.eval()
 
 
@@ -90,6 +93,7 @@ def _told(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         "decoder_net": _layers(weights, "decode.mlp.seq")[:-1],
         "predict_net": _layers(weights, "predict.mlp.seq")[:-1],
         "embed_net": embed_net,
+        "embed_channels": None,
         "bl_predict_net": _layers(weights, "bl_predict.seq")[:-1],
         "scale_prior_mean": scale_mean,
         "scale_prior_sd": scale_sd,

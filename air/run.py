@@ -110,7 +110,7 @@ def _train(
     pyro.set_rng_seed(config.seed)
     model = build_model(config, data.train.x_size).to(device)
     if checkpoint and checkpoint_file:
-        load_weights(model, checkpoint, checkpoint_file)
+        load_weights(model, checkpoint.model, checkpoint_file)
     processes.copy_first(model)
     if not processes.is_first:
         seed_noise(config.seed, start, processes.rank)

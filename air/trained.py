@@ -48,7 +48,7 @@ def open_run(folder: str | Path, which: WhichCheckpoint = "latest") -> TrainedRu
     config = parse_config(read_config(folder))
     path, checkpoint = open_checkpoint(folder, which)
     model = AIR(**checkpoint.model_arguments)
-    load_weights(model, checkpoint, path)
+    load_weights(model, checkpoint.model, path)
     schedule = build_presence_schedule(config.prior, config.model.num_steps)
     return TrainedRun(
         folder=folder,

@@ -1,7 +1,6 @@
 """The benchmark: its arithmetic against known cases, its command as a subprocess."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from air.benchmark.accuracy import count_accuracy, measure_accuracy
-from air.benchmark.contention import busy_process, measure_contention, thread_counts
+from air.benchmark.contention import busy_process, measure_contention, num_cores, thread_counts
 from air.benchmark.cost import measure_cost
 from air.benchmark.growth import measure_growth
 from air.benchmark.timing import Timing, interleaved
@@ -107,8 +106,9 @@ def test_compose_config_is_that_of_the_command_line():
 
 def test_contention_has_a_row_for_each_number_of_threads():
     before = torch.get_num_threads()
-    rows = measure_contention(compose_config((*SMALL, "train.recorded=false")), rounds=1)
-    assert [row.threads for row in rows] == thread_counts(os.cpu_count())
+    config = compose_config((*SMALL, "train.recorded=false"))
+    rows = measure_contention(config, rounds=1, steps_in_a_turn=1)
+    assert [row.threads for row in rows] == thread_counts(num_cores())
     assert rows[0].speedup == rows[0].speedup_beside_one == 1
     for row in rows:
         assert row.slowdown == pytest.approx(row.beside_one / row.alone)

@@ -166,3 +166,10 @@ def test_a_resumed_run_changes_single_fields_only():
             resumed_values(saved, [override])
     with pytest.raises(ConfigError, match=r"train\.foo: no such key"):
         resumed_values(saved, ["+train.foo=1"])
+
+
+def test_a_resumed_run_keeps_texts_that_look_like_interpolations():
+    saved = config_values(parse_config(composed()))
+    saved["tracking"]["notes"] = "costs ${5}, and ${y"
+    changed = resumed_values(saved, ["seed=3"])
+    assert changed == {**saved, "seed": 3}

@@ -1,12 +1,14 @@
 """The user's own images: what is accepted comes back unchanged, the rest is one clear line."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
 
 from air.config import NpzConfig
 from air.data import load_data
-from air.data.npz import load_npz
+from air.data.npz import load_npz, read_scenes
 from air.errors import DataError
 
 RANDOM = np.random.default_rng(0)
@@ -87,8 +89,8 @@ LEFT_OUT = {
     ),
     "other keys": ({"counts": COUNT, "y": OBJECTS}, "counts, y (not one of x, count, boxes, labels,"
                    " masks)"),
-    "both": ({"y": COUNT, "masks": OBJECTS}, "masks (Python objects, which are never unpickled); "
-             "y (not one of x, count, boxes, labels, masks)"),
+    "both": ({"y": COUNT, "masks": OBJECTS}, "y (not one of x, count, boxes, labels, masks); "
+             "masks (Python objects, which are never unpickled)"),
 }  # fmt: skip
 
 
@@ -166,7 +168,6 @@ BAD_ARRAYS = {
     "half a box": ({"x": BYTES, "boxes": changed(BOXES, (0, 0, 1), np.nan)}, r"boxes: .*four nan"),
     "inside out": ({"x": BYTES, "boxes": BOXES[..., ::-1]}, r"boxes: .*x0 < x1.*\[7.0, 4.0, 2.0"),
     "float labels": ({"x": BYTES, "labels": LABELS * 1.0}, r"labels: must be integers, got float"),
-    "flat labels": ({"x": BYTES, "labels": COUNT}, r"labels: .*\(10, M\), got \(10,\)"),
     "labels below -1": ({"x": BYTES, "labels": LABELS - 1}, r"labels: .*or -1.*got -2"),
     "small masks": ({"x": BYTES, "masks": MASKS[:, 1:]}, r"masks: .*\(10, 12, 12\), got \(10, 11"),
     "negative masks": (
@@ -251,3 +252,16 @@ def test_load_data_knows_the_kind(tmp_path):
     data = load_data(npz_config(path))
     assert len(data.train) + len(data.test) == 10
     load_data.cache_clear()
+
+
+def test_labels_of_images_and_members_that_are_no_arrays_are_left_out(tmp_path, caplog):
+    path = tmp_path / "mine.npz"
+    np.savez(path, x=BYTES, labels=COUNT)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("masks", "no array")
+    scenes = read_scenes(str(path), "data.path")
+    assert scenes.labels is None
+    assert scenes.masks is None
+    (record,) = caplog.records
+    assert "labels (labels of images, not of the objects in each)" in record.message
+    assert "masks (no NumPy array)" in record.message

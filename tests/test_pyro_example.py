@@ -299,3 +299,21 @@ def test_the_examples_own_model_is_ours(embed_net, tmp_path, monkeypatch):
     torch.testing.assert_close(ours_canvas, canvas, atol=1e-5, rtol=1e-4)
     assert torch.equal(air.latents_to_tensor(ours_z), module.latents_to_tensor(z))
     torch.testing.assert_close(air.z_where_inv(z[0][0]), module.z_where_inv(z[0][0]))
+
+
+def test_a_file_that_is_not_whole_names_what_it_lacks(tmp_path):
+    weights, file = TheirNetworks(None).state_dict(), tmp_path / "theirs.pt"
+    del weights["decode.mlp.seq.2.bias"]
+    torch.save(weights, file)
+    with pytest.raises(CheckpointError, match=r"decode\.mlp\.layers\.2\.bias must have the shape"):
+        air.load_pyro(file)
+
+
+def test_arguments_as_pyro_takes_them_and_double_weights(tmp_path):
+    theirs, file = TheirNetworks(None), tmp_path / "theirs.pt"
+    theirs.z_where_scale_prior.data[0] = 0.1  # not 0.1 in single precision
+    torch.save(theirs.double().state_dict(), file)
+    model = air.load_pyro(file, scale_prior_sd=0.1, encoder_net=(9,), embed_net=None)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
+    with pytest.raises(ValueError, match=r"embed_channels: must be None, as .*, got \[4\]"):
+        air.load_pyro(file, embed_channels=[4])

@@ -50,9 +50,7 @@ def test_threads_are_given_back(around):
         raise ValueError("inside")
 
 
-def test_a_run_and_what_looks_at_it_compute_with_its_number(
-    around, data_root, tmp_path, monkeypatch
-):
+def test_a_run_and_what_looks_at_it_compute_with_its_number(data_root, tmp_path, monkeypatch):
     seen = []
     step = Trainer.step
     monkeypatch.setattr(
@@ -60,9 +58,13 @@ def test_a_run_and_what_looks_at_it_compute_with_its_number(
     )
     folder = tmp_path / "run"
     overrides = ["experiment=smoke", f"data.root={data_root}", "train.recorded=false"]
-    train(compose_config([*overrides, "train.threads=3", "train.num_iterations=2"]), folder, [])
-    assert seen == [3, 3]
+    overrides += ["train.threads=3", "train.num_iterations=2", "train.num_pictures=0"]
+    train(compose_config(overrides), folder, [])
+    result = run_script("train", f"resume={folder}", "train.num_iterations=3")
+    assert result.returncode == 0, result.stderr
+    assert seen == [3, 3, 3]
     assert read_config(folder)["train"]["threads"] == 3
+    assert torch.get_num_threads() == 1
 
     evaluating = spy(monkeypatch, "air.evaluators.subject.infer")
     drawing = spy(monkeypatch, "air.pictures.gallery.infer")
@@ -90,20 +92,12 @@ def test_a_run_is_the_same_whatever_is_around_it(data_root, tmp_path):
     for number in (1, 2):
         torch.set_num_threads(number)
         overrides = ["experiment=smoke", f"data.root={data_root}", "train.num_iterations=3"]
+        overrides += ["train.recorded=false", "train.num_pictures=0"]
         folder = tmp_path / str(number)
-        train(compose_config([*overrides, "train.recorded=false"]), folder, [])
+        train(compose_config(overrides), folder, [])
         weights.append(read_checkpoint(latest_checkpoint(folder)).model)
     torch.set_num_threads(before)
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
-
-
-def test_a_resumed_run_keeps_its_number(data_root, tmp_path):
-    overrides = ["experiment=smoke", f"data.root={data_root}", "train.recorded=false"]
-    folder = tmp_path / "run"
-    train(compose_config([*overrides, "train.threads=2", "train.num_iterations=2"]), folder, [])
-    result = run_script("train", f"resume={folder}", "train.num_iterations=3")
-    assert result.returncode == 0, result.stderr
-    assert read_config(folder)["train"]["threads"] == 2
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])

@@ -169,10 +169,8 @@ def test_wandb_and_trackio_work_side_by_side(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("tracking.project=a/b", "tracking.project: must match"),
         ("tracking.project=registry-a", "tracking.project: Trackio does not accept it: "),
-        ("tracking.folder=null", "tracking.folder: "),
-        ("tracking.mode=offline", "tracking.mode"),
+        ("tracking.folder=", "tracking.folder: "),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(train_command, tmp_path, wrong, message):

@@ -99,7 +99,8 @@ def _split(arguments: Sequence[str], schema: type[Any]) -> tuple[dict[str, str],
                 raise ConfigError(f"{typed}: takes no value{hint}")
             options[name] = typed
         else:
-            if not equals and words and (words[0] in allowed or name != "--info"):
+            is_value = words and words[0] not in (*_OPTIONS, *_SHORT)
+            if not equals and is_value and (words[0] in allowed or name != "--info"):
                 value = words.pop(0)
             value = value or ("all" if name == "--info" else "")
             if not value or (allowed and value not in allowed):
@@ -115,7 +116,8 @@ def _unknown_option(
     """Say that there is no such option, and what was probably meant."""
     option = word.partition("=")[0]
     meant = _meant_override(word, following, schema)
-    close = difflib.get_close_matches(option, list(options), n=1, cutoff=0.75)
+    begun = [each for each in options if len(option) > 2 and each.startswith(option)]
+    close = begun or difflib.get_close_matches(option, list(options), n=1, cutoff=0.75)
     if meant:
         hint = f"write {shlex.quote(meant)}"
     elif close:
@@ -128,7 +130,7 @@ def _unknown_option(
 def _meant_override(word: str, following: Sequence[str], schema: type[Any]) -> str:
     """Return the override that is meant by `--key value`, or an empty text."""
     option, equals, value = word.partition("=")
-    if not equals and following and "=" not in following[0] and not following[0].startswith("-"):
+    if not equals and following and re.match(r"(?!-\D)[^=]*$", following[0]):
         equals, value = "=", following[0]
     name = option.lstrip("-").replace("-", "_")
     keys = known_names(schema)

@@ -20,7 +20,7 @@ from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -30,6 +30,7 @@ from air.config.environment import from_environment, list_from_environment
 from air.config.fields import expanded
 from air.config.overrides import describe_unreadable, parse_override
 from air.config.parsing import describe_unknown_key
+from air.config.quoting import uninterpolated
 from air.config.schema import Config
 from air.errors import AIRError, ConfigError, ProcessLostError
 from air.launch import agreed, find_launch, is_to_say
@@ -162,7 +163,7 @@ def resumed_values(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any
     Raises:
         ConfigError: an override names a whole group, which a run keeps, or no known key.
     """
-    config = OmegaConf.create(saved)
+    config = OmegaConf.create(_as_texts(saved))
     for override in overrides:
         key, _, _ = override.lstrip("+").partition("=")
         if OmegaConf.is_dict(OmegaConf.select(config, key)) or "/" in key or key == "experiment":
@@ -175,6 +176,15 @@ def resumed_values(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any
             raise ConfigError(describe_unknown_key(key))
         OmegaConf.update(config, key, parsed.value())
     return plain_values(config)
+
+
+def _as_texts(values: Any) -> Any:
+    """Return values of which OmegaConf resolves nothing: a run has recorded what it came to."""
+    if isinstance(values, dict):
+        return {name: _as_texts(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [_as_texts(value) for value in values]
+    return uninterpolated(values) if isinstance(values, str) else values
 
 
 def _dotted_keys(values: dict[str, Any], prefix: str = "") -> set[str]:
@@ -198,6 +208,13 @@ def one_line(error: Exception, schema: type[Any] = Config) -> str:
             f"hydra/{plugin.group(1)}: {plugin.group(2)} is not installed; this needs the extra "
             f'{extra!r}: pip install -e ".[{extra}]"'
         )
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}: must be one of {', '.join(error.options)}, got {name}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        reason = str(error.msg or error).splitlines()[0]
+        literally = "; a text that has ${ in it is written \\${" if "nterpolat" in text else ""
+        return f"{error.full_key}: {reason}{literally}"
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and not unknown.group(1).startswith("hydra."):
         return describe_unknown_key(unknown.group(1), schema)

@@ -63,7 +63,9 @@ def readable_overrides(
                 "model.num_steps=3"
             )
         read = _values if multirun and not _is_hydras(left) else _one_value
-        readable.append(f"{left}{equals}{read(left, text, kinds.get(key, ANYTHING))}")
+        # What the sweeper reads by itself, it gets as it was typed.
+        other = Kind(text=True) if key.startswith("hydra.sweeper.params.") else ANYTHING
+        readable.append(f"{left}{equals}{read(left, text, kinds.get(key, other))}")
     return readable
 
 
@@ -128,7 +130,8 @@ def _one_value(left: str, text: str, kind: Kind) -> str:
 def _value(text: str, kind: Kind) -> str:
     """Return what Hydra reads as one value: of a text, exactly this text."""
     parsed = parse_override(f"key={text}")
-    if parsed is not None and not (kind.text or kind.texts):
+    several = parsed is not None and parsed.is_sweep_override()
+    if parsed is not None and not (kind.text or (kind.texts and not several)):
         return text
     if kind.texts and text.startswith("[") and text.endswith("]"):
         item = Kind(text=True, meanings=kind.meanings)

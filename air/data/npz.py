@@ -12,9 +12,10 @@ keys are not read: a warning names what is left out.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,43 +121,52 @@ def _read_arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if "x" not in file.files:
                 raise DataError(f"{where}: must hold the images under the key x, got {file.files}")
-            read = {key: _read_array(file, key, where) for key in KEYS if key in file.files}
-            _warn_of_left_out(file.files, read, where)
-            return {key: array for key, array in read.items() if array is not None}
+            why_not = {key: _why_not(file, key, where) for key in file.files}
+            reasons = dict.fromkeys(why for why in why_not.values() if why)
+            left_out = [
+                f"{', '.join(key for key in why_not if why_not[key] == why)} ({why})"
+                for why in reasons
+            ]
+            if left_out:
+                log.warning("%s: left out: %s", where, "; ".join(left_out))
+            return {key: _read_array(file, key, where) for key, why in why_not.items() if not why}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{where}: must be a readable .npz file, got: {_reason(error)}") from None
 
 
-def _read_array(file: Any, key: str, where: str) -> NDArray[Any] | None:
-    """Read an array of an `NpzFile`; None for one of Python objects that is not needed."""
+def _why_not(file: Any, key: str, where: str) -> str | None:
+    """Say why an array of an `NpzFile` is left out, from its header alone; None if it is read."""
+    if key not in KEYS:
+        return f"not one of {', '.join(KEYS)}"
+    if f"{key}.npy" not in file.zip.namelist():
+        return "no NumPy array"
+    with _naming(key, where), file.zip.open(f"{key}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        header = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            header = np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(member)
+    if key != "x" and dtype.hasobject:
+        return "Python objects, which are never unpickled"
+    if key == "labels" and len(shape) == 1:  # what other sets call so
+        return "labels of images, not of the objects in each"
+    return None
+
+
+def _read_array(file: Any, key: str, where: str) -> NDArray[Any]:
+    with _naming(key, where):
+        return np.asarray(file[key])
+
+
+@contextlib.contextmanager
+def _naming(key: str, where: str) -> Iterator[None]:
+    """Turn whatever is wrong with an array into one line that names it."""
     try:
-        return None if key != "x" and _holds_objects(file, key) else np.asarray(file[key])
+        yield
     except Exception as error:  # damage can show as almost any error of zip or numpy
         raise DataError(
             f"{where}: {key}: must be an undamaged array of numbers, got: {_reason(error)}"
         ) from None
-
-
-def _holds_objects(file: Any, key: str) -> bool:
-    """Say whether an array is of Python objects, which NumPy pickles, by its header alone."""
-    with file.zip.open(f"{key}.npy") as member:
-        if np.lib.format.read_magic(member) == (1, 0):
-            _, _, dtype = np.lib.format.read_array_header_1_0(member)
-        else:
-            _, _, dtype = np.lib.format.read_array_header_2_0(member)
-    return dtype.hasobject
-
-
-def _warn_of_left_out(
-    keys: Sequence[str], read: Mapping[str, NDArray[Any] | None], where: str
-) -> None:
-    reasons = {
-        "Python objects, which are never unpickled": [k for k, a in read.items() if a is None],
-        f"not one of {', '.join(KEYS)}": [key for key in keys if key not in KEYS],
-    }
-    left_out = [f"{', '.join(names)} ({why})" for why, names in reasons.items() if names]
-    if left_out:
-        log.warning("%s: left out: %s", where, "; ".join(left_out))
 
 
 def _reason(error: Exception) -> str:
