@@ -110,6 +110,10 @@ BAD = {
     "--experiment=smoke": "--experiment: is not an option of this command; write experiment=smoke",
     "--model.num_steps=3": "--model.num_steps: is not an option of .*; write model.num_steps=3",
     "-seed 3": "-seed: is not an option of this command; write seed=3",
+    "--seed -1": "--seed: is not an option of this command; write seed=-1",
+    "--conf job": "--conf: is not an option of this command; did you mean --config-path?",
+    "--config-dir --help": "--config-dir: must be followed by a value, got none",
+    "tracking.tags=a,b": r"tracking.tags=a,b: has .*; .* write 'tracking.tags=\[a,b\]' for a list",
     "--num-iterations 5": "--num-iterations: .*; write train.num_iterations=5",
     "--mutlirun seed=1": r"--mutlirun: .*; did you mean --multirun\?",
     "--dry-run": "--dry-run: .*; values are given as KEY=VALUE, and the options are --help, --cfg",
@@ -183,3 +187,9 @@ def test_scenes_are_made_of_digits_only():
     result = run_script("make_scenes", "out=x", "data=npz")
     expected = "error: data.kind: must be 'multi_mnist', 'multi_mnist_full', got 'npz'\n"
     assert (result.returncode, result.stderr) == (1, expected)
+
+
+def test_the_sweeper_gets_its_own_parameters_as_they_were_typed():
+    for typed, given in (("1,2", "'1,2'"), ('"1,2"', '"1,2"'), ("choice(1,2)", "'choice(1,2)'")):
+        (readable,) = readable_overrides([f"hydra.sweeper.params.seed={typed}"], Config, True)
+        assert readable == f"hydra.sweeper.params.seed={given}"

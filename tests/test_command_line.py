@@ -185,6 +185,7 @@ BAD = {
     "model.nm_steps=3": "model.nm_steps: no such key; did you mean model.num_steps?",
     "+model.nm_steps=3": "model.nm_steps: no such key; did you mean model.num_steps?",
     "prior=foo": "prior: must be one of constant, exponential, falling, linear, rising, got foo",
+    "optim.lr=${nope}": "optim.lr: Interpolation key 'nope' not found; a text that has ${ in it is written",
     "model.num_steps=0": "model.num_steps: must be greater than or equal to 1, got 0",
     "model.likelihood_sd=0": "model.likelihood_sd: must be greater than 0",
     "prior.success=1.5": "prior.success: must be less than 1, got 1.5",
