@@ -156,4 +156,4 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 def test_another_architecture_is_named():
     other = checkpoint_of(tiny(rnn_hidden_size=7))
     with pytest.raises(CheckpointError, match=r"another architecture: \S+ must have the shape"):
-        load_weights(tiny(), other, "somewhere")
+        load_weights(tiny(), other.model, "somewhere")

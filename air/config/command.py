@@ -150,7 +150,14 @@ def hydra_run_dir() -> Path:
 
 def hydra_overrides() -> list[str]:
     """Return the overrides of this job, as they were given."""
-    return list(HydraConfig.get().overrides.task)
+    return as_given(HydraConfig.get().overrides.task)
+
+
+def as_given(overrides: Any) -> list[str]:
+    """Return the overrides that a list of Hydra's holds, without resolving what is in them."""
+    given = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(given, list)
+    return given
 
 
 def resumed_values(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from air.config.command import (
+    as_given,
     hydra_overrides,
     hydra_run_dir,
     one_line_errors,
@@ -211,14 +212,17 @@ def _check_same_sweep(sweep_dir: Path, config: DictConfig) -> None:
 
 
 def _asked_for(config: Any) -> str:
-    return shlex.join([*_params(config), *OmegaConf.select(config, "hydra.overrides.task")])
+    return shlex.join(
+        [*_params(config), *as_given(OmegaConf.select(config, "hydra.overrides.task"))]
+    )
 
 
 def _fix_folder(config: DictConfig, sweep_dir: Path) -> None:
     """Give every job the same sweep folder, whatever its name and the time when it is composed."""
     with read_write(config), open_dict(config):
         config.hydra.sweep.dir = str(sweep_dir)
-        kept = [each for each in config.hydra.overrides.hydra if not _sets_folder(each)]
+        given = as_given(config.hydra.overrides.hydra)
+        kept = [each for each in given if not _sets_folder(each)]
         config.hydra.overrides.hydra = [*kept, literal_override("hydra.sweep.dir", sweep_dir)]
 
 
