@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from air.checkpoint import load
-    from air.model import AIR
-    from air.posterior import Posterior
-    from air.pyro_example import latents_to_tensor, load_pyro, z_where_inv
+    from air.model.air import AIR
+    from air.model.posterior import Posterior
+    from air.runs.checkpoint import load
+    from air.runs.pyro_example import latents_to_tensor, load_pyro, z_where_inv
 
 __version__ = "0.1.0"
 __all__ = ["AIR", "Posterior", "latents_to_tensor", "load", "load_pyro", "z_where_inv"]
 
 _HOMES = {
-    "AIR": "air.model",
-    "Posterior": "air.posterior",
-    "load": "air.checkpoint",
-    "latents_to_tensor": "air.pyro_example",
-    "load_pyro": "air.pyro_example",
-    "z_where_inv": "air.pyro_example",
+    "AIR": "air.model.air",
+    "Posterior": "air.model.posterior",
+    "load": "air.runs.checkpoint",
+    "latents_to_tensor": "air.runs.pyro_example",
+    "load_pyro": "air.runs.pyro_example",
+    "z_where_inv": "air.runs.pyro_example",
 }
 
 

@@ -1,5 +1,10 @@
 """The errors that a user can mend; the command line prints them as one line and exits with 1."""
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
 
 class AIRError(Exception):
     """Something the user gave cannot be used; the message names it and says what is allowed."""
@@ -43,3 +48,26 @@ class NotKnownError(AIRError):
 
 class ProcessLostError(AIRError):
     """Another process of the same run has ended, and this one cannot go on alone."""
+
+
+class MissingExtraError(AIRError):
+    """A command needs packages that are not installed."""
+
+
+@contextlib.contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Say which extra to install if an import inside the block finds no package.
+
+    Args:
+        extra: its name in setup.cfg.
+
+    Raises:
+        MissingExtraError: a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{error.name}: is not installed; this needs the extra {extra!r}: "
+            f'pip install -e ".[{extra}]"'
+        ) from error

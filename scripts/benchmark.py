@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from air.config.arguments import refuse_unknown_options
-from air.config.command import one_line_errors
+from air.acceleration.threads import wait_passively
+from air.cli.arguments import refuse_unknown_options
+from air.cli.command import one_line_errors
 from air.errors import ConfigError
-from air.threads import wait_passively
 
 SECTIONS = ("steps", "growth", "start", "inference", "contention", "accuracy")
 

@@ -3,10 +3,10 @@
 import hydra
 from omegaconf import DictConfig
 
+from air.cli.command import one_line_errors, plain_values, run_command, where_started
+from air.comparison.config import CompareConfig
 from air.comparison.report import compare_runs
-from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command, where_started
-from air.config.compare import CompareConfig
+from air.config.parsing import parse_as
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")

@@ -3,9 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
-from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command, where_started
-from air.config.dashboard import DashboardConfig
+from air.cli.command import one_line_errors, plain_values, run_command, where_started
+from air.config.parsing import parse_as
+from air.tracking.config import DashboardConfig
 from air.tracking.workspace import make_dashboard
 
 

@@ -5,10 +5,10 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command, where_started
-from air.config.demo import DemoConfig
-from air.extras import needs_extra
+from air.cli.command import one_line_errors, plain_values, run_command, where_started
+from air.config.parsing import parse_as
+from air.demo.config import DemoConfig
+from air.errors import needs_extra
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="demo")

@@ -3,10 +3,10 @@
 import hydra
 from omegaconf import DictConfig
 
-from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command, where_started
-from air.config.evaluate import EvaluateConfig
-from air.extras import needs_extra
+from air.cli.command import one_line_errors, plain_values, run_command, where_started
+from air.config.parsing import parse_as
+from air.errors import needs_extra
+from air.evaluation.config import EvaluateConfig
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
@@ -18,7 +18,7 @@ def main(composed: DictConfig) -> None:
 
         # Imports torch, and so comes only once the configuration is known to be good.
         with needs_extra("evaluate"):
-            from air.evaluators.report import evaluate_run
+            from air.evaluation.report import evaluate_run
 
         evaluate_run(config)
 

@@ -5,9 +5,9 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command, where_started
-from air.config.make_scenes import MakeScenesConfig
+from air.cli.command import one_line_errors, plain_values, run_command, where_started
+from air.config.parsing import parse_as
+from air.data.config import MakeScenesConfig
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="make_scenes")

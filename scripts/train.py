@@ -6,8 +6,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from air.config import parse_config
-from air.config.command import (
+from air.cli.command import (
     hydra_overrides,
     hydra_run_dir,
     in_sweep,
@@ -17,8 +16,9 @@ from air.config.command import (
     run_command,
     where_started,
 )
-from air.config.sweep import run_job
-from air.run_folder import discard_if_empty, read_config
+from air.cli.sweep import run_job
+from air.config.parsing import parse_config
+from air.runs.folder import discard_if_empty, read_config
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
@@ -42,7 +42,7 @@ def _train(values: dict[str, Any], run_dir: Path, overrides: list[str]) -> float
     config = parse_config(values)
 
     # Imports torch, and so comes only once the configuration is known to be good.
-    from air.run import train
+    from air.training.run import train
 
     return train(config, run_dir, overrides)
 

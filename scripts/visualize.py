@@ -3,9 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
-from air.config import parse_as
-from air.config.command import one_line_errors, plain_values, run_command, where_started
-from air.config.visualize import VisualizeConfig
+from air.cli.command import one_line_errors, plain_values, run_command, where_started
+from air.config.parsing import parse_as
+from air.pictures.config import VisualizeConfig
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="visualize")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pyro
 import pytest
 import torch
 
-REPOSITORY = Path(__file__).parent.parent
+from tests.helpers.repository import REPOSITORY
 
 # Small tensors, and other tests beside each: threads would only wait for one another.
 torch.set_num_threads(1)
@@ -58,8 +57,8 @@ def data_root(tmp_path_factory):
 @pytest.fixture(scope="session")
 def smoke_run(data_root, tmp_path_factory):
     """The folder of a run of 20 iterations, for what looks at runs; not to be written to."""
-    from air.config.compose import compose_config
-    from air.run import train
+    from air.cli.compose import compose_config
+    from air.training.run import train
 
     folder = tmp_path_factory.mktemp("smoke") / "run"
     overrides = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
@@ -85,7 +84,7 @@ def train_command(tmp_path, data_root):
             assert result.returncode == 0, result.stdout + result.stderr
         return result
 
-    # Recording takes longer than 20 plain steps; tests/test_trainer.py has both.
+    # Recording takes longer than 20 plain steps; tests/training/test_trainer.py has both.
     run.smoke = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
     return run
 
@@ -93,7 +92,7 @@ def train_command(tmp_path, data_root):
 @pytest.fixture
 def uneven(data_root):
     """Configure runs of 12 iterations whose logging, looking and saving hardly ever coincide."""
-    from air.config.compose import compose_config
+    from air.cli.compose import compose_config
 
     def config(*overrides):
         small = ("train.num_iterations=12", "train.log_every=4", "train.eval_every=3")
@@ -109,5 +108,5 @@ def scored(monkeypatch):
     """Say how good a model of an `uneven` run is: so few iterations learn too little to differ."""
     metrics = {3: 0.2, 6: 0.7, 9: 0.6, 12: 0.8}
     monkeypatch.setattr(
-        "air.trainer.Trainer._comparable", lambda self, evaluation: metrics[self.iteration]
+        "air.training.trainer.Trainer._comparable", lambda self, evaluation: metrics[self.iteration]
     )

@@ -10,11 +10,11 @@ import pyro
 import torch
 
 from air.benchmark.workloads import build_trainer
-from air.config import Config
-from air.data import Data, Scenes
+from air.config.schema import Config
+from air.data.scenes import Data, Scenes
 from air.errors import DataError
-from air.model import AIR
-from air.posterior import infer
+from air.model.air import AIR
+from air.model.posterior import infer
 
 _CHUNK = 500  # images at a time, which bounds memory
 

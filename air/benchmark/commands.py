@@ -15,9 +15,10 @@ import pyro
 
 from air.benchmark.timing import interleaved
 from air.benchmark.workloads import example_data
-from air.config import Config, SceneConfig
+from air.config.schema import Config
+from air.data.config import SceneConfig
 from air.errors import AIRError
-from air.run import build_model, choose_device
+from air.training.run import build_model, choose_device
 
 TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 METRICS = "metrics.jsonl"

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 
+from air.acceleration.threads import computing_with
 from air.benchmark.timing import Timing, interleaved
 from air.benchmark.workloads import our_step
-from air.config import Config
-from air.threads import computing_with
+from air.config.schema import Config
 
 # It ends by itself when the benchmark does, however that ends.
 _BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
-import air.sparse  # noqa: F401 (has the operation that is counted here)
+import air.acceleration.black_pixels  # noqa: F401 (has the operation that is counted here)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from air.benchmark.cost import measure_cost
 from air.benchmark.timing import interleaved
 from air.benchmark.workloads import our_step
-from air.config.compose import compose_config
+from air.cli.compose import compose_config
 
 AXES: dict[str, tuple[int, ...]] = {
     "model.num_steps": (1, 2, 3, 6, 9, 12),

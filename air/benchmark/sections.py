@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from air.allocator import keep_freed_memory
+from air.acceleration.allocator import keep_freed_memory
+from air.acceleration.threads import computing_with
 from air.benchmark.accuracy import AccuracyRow, measure_accuracy
 from air.benchmark.commands import measure_inference, measure_start
 from air.benchmark.contention import measure_contention
@@ -17,12 +18,11 @@ from air.benchmark.machine import Machine, measure_machine
 from air.benchmark.report import table, write_json
 from air.benchmark.steps import measure_steps
 from air.benchmark.workloads import check_checkout
-from air.config import Config
-from air.config.compose import compose_config
-from air.data import load_data
+from air.cli.compose import compose_config
+from air.config.schema import Config
+from air.data.loading import load_data
 from air.errors import ConfigError
-from air.run import check_compiled, choose_device
-from air.threads import computing_with
+from air.training.run import check_compiled, choose_device
 
 _COMMAND_ROUNDS = 5  # a start takes seconds
 

@@ -11,7 +11,7 @@ from air.benchmark.cost import measure_cost
 from air.benchmark.machine import Machine
 from air.benchmark.timing import interleaved
 from air.benchmark.workloads import Step, our_step, reference_step
-from air.config.compose import compose_config
+from air.cli.compose import compose_config
 from air.errors import ConfigError
 
 log = logging.getLogger(__name__)

@@ -12,17 +12,19 @@ import pyro
 import torch
 from pyro.optim.pytorch_optimizers import Adam  # type: ignore[attr-defined]
 
-from air.config import Config, NeuralBaselineConfig, SceneConfig
-from air.data import Data
+from air.config.schema import Config
+from air.data.config import SceneConfig
 from air.data.digits import bundled_digits
 from air.data.multi_mnist import draw_scenes
+from air.data.scenes import Data
 from air.errors import DataError
-from air.images import to_unit
-from air.inference import build_objective
-from air.prior import build_presence_schedule
-from air.run import build_model, check_compiled, choose_device
-from air.tracking import NullTracker
-from air.trainer import Trainer
+from air.inference.building import build_objective
+from air.inference.config import NeuralBaselineConfig
+from air.model.count_prior import build_presence_schedule
+from air.model.images import to_unit
+from air.tracking.tracker import NullTracker
+from air.training.run import build_model, check_compiled, choose_device
+from air.training.trainer import Trainer
 
 Step = Callable[[], None]
 
@@ -43,7 +45,7 @@ def example_data(config: SceneConfig, num_images: int, black: bool = True) -> Da
 
 
 def build_trainer(config: Config, data: Data) -> Trainer:
-    """Build a trainer that writes nothing, in the state in which `air.run.train` builds it.
+    """Build a trainer that writes nothing, in the state in which a run builds it.
 
     It is to be used in a scope of Pyro's parameter store of its own.
 

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from air.colours import SERIES_COLOURS
 from air.comparison.effects import Effect, Effects
 from air.comparison.figures import Metric, curve, spread
 from air.comparison.reading import Run
 from air.comparison.settings import short
 from air.comparison.table import Row
+from air.pictures.colours import SERIES_COLOURS
 
 _FONT_SIZE = 8
 _GREY = "0.8"

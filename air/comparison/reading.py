@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from air.config.compose import compose_values
-from air.config.jobs import sweep_jobs
+from air.cli.compose import compose_values
+from air.cli.jobs import sweep_jobs
 from air.errors import AIRError, ConfigError, RunFolderError
-from air.result import RESULT_FILE, RunResult, read_result
-from air.run_folder import (
+from air.runs.folder import (
     CONFIG_FILE,
     METRICS_FILE,
     OVERRIDES_FILE,
@@ -21,7 +20,8 @@ from air.run_folder import (
     read_config,
     read_overrides,
 )
-from air.tracking import read_metrics
+from air.runs.result import RESULT_FILE, RunResult, read_result
+from air.tracking.jsonl import read_metrics
 
 Status = Literal["finished", "running", "stopped", "killed", "failed", "waiting", "missing"]
 

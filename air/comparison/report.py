@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from air.comparison.config import CompareConfig
 from air.comparison.effects import Effects, main_effects
 from air.comparison.figures import Metric, check_metric, choose_metric
 from air.comparison.pictures import draw_curves, draw_effects
@@ -24,9 +25,8 @@ from air.comparison.table import (
     settings_table,
 )
 from air.comparison.unfinished import commands
-from air.config.compare import CompareConfig
 from air.errors import ConfigError
-from air.figure_files import save_figure
+from air.pictures.figure_files import save_figure
 
 FOLDER = "comparison"
 

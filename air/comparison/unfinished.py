@@ -10,11 +10,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from air.cli.jobs import sweep_overrides
 from air.comparison.reading import Run
-from air.config.jobs import sweep_overrides
 from air.config.quoting import literal_override
 from air.errors import RunFolderError
-from air.run_folder import CONFIG_FILE, is_held
+from air.runs.folder import CONFIG_FILE, is_held
 
 _TRAIN = ("python", "scripts/train.py")
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from air.config.data import SceneConfig
 from air.config.keys import schema_keys
 from air.config.schema import Config
+from air.data.config import SceneConfig, check_scenes
 from air.errors import ConfigError
-
-DIGIT_SIZE = 28  # pixels, width and height of an MNIST digit
 
 Schema = TypeVar("Schema")
 
@@ -53,12 +50,6 @@ def parse_as(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
     except ValidationError as error:
         problems = [_describe(item, values, schema) for item in error.errors()]
         raise ConfigError("; ".join(problems)) from None
-
-
-def config_values(config: Any) -> dict[str, Any]:
-    """Return a configuration as nested plain values: the inverse of `parse_as`."""
-    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
-    return values
 
 
 def describe_unknown_key(key: str, schema: type[Any] = Config) -> str:
@@ -99,31 +90,6 @@ def check_sizes(config: Config, x_size: int, num_train: int) -> None:
         raise ConfigError(
             f"train.batch_size: must be at most the {num_train} training images, "
             f"got {config.train.batch_size}"
-        )
-
-
-def check_scenes(data: SceneConfig) -> None:
-    """Check what a scene's fields must be to one another.
-
-    Raises:
-        ConfigError: the fields ask for no scene, or for digits larger than the canvas.
-    """
-    if data.min_objects > data.max_objects:
-        raise ConfigError(
-            f"data.min_objects: must be at most data.max_objects={data.max_objects}, "
-            f"got {data.min_objects}"
-        )
-    if set(range(data.min_objects, data.max_objects + 1)) <= set(data.held_out_counts):
-        raise ConfigError(
-            f"data.held_out_counts: must leave a count from data.min_objects="
-            f"{data.min_objects} to data.max_objects={data.max_objects}, "
-            f"got {list(data.held_out_counts)}"
-        )
-    smallest_canvas = math.ceil(DIGIT_SIZE / data.digit_scale_mean)
-    if data.canvas_size < smallest_canvas:
-        raise ConfigError(
-            f"data.canvas_size: must be at least {smallest_canvas} pixels, the width of a "
-            f"digit at data.digit_scale_mean={data.digit_scale_mean}, got {data.canvas_size}"
         )
 
 

@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from air.config import SceneConfig
+from air.data.config import SceneConfig
 from air.data.digits import Digits
 from air.data.multi_mnist import draw_data
 from air.data.scenes import Data, Scenes

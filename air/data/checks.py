@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from air.errors import DataError
-from air.images import BYTES_OF_0_AND_1
+from air.model.images import BYTES_OF_0_AND_1
 
 
 def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:

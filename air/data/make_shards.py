@@ -19,14 +19,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from air.config import MultiMNISTConfig, SceneConfig, check_scenes, config_values
-from air.config.make_scenes import MakeScenesConfig
+from air.data.config import MakeScenesConfig, MultiMNISTConfig, SceneConfig, check_scenes
 from air.data.digits import Digits, bundled_digits, full_mnist
 from air.data.multi_mnist import draw_scenes
 from air.data.scenes import Scenes
 from air.data.shards import MANIFEST, TEST_FILE
 from air.errors import DataError
-from air.run_folder import held
+from air.fields import config_values
+from air.runs.folder import held
 
 BLOCK = 1000  # scenes
 FORMAT_VERSION = 1  # raise it when the same settings would give other scenes

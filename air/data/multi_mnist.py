@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from air.config import SceneConfig
-from air.data.digits import DIGIT_SIZE, Digits
+from air.data.config import DIGIT_SIZE, SceneConfig
+from air.data.digits import Digits
 from air.data.scenes import Data, Scenes
 from air.errors import DataError
 

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from air.config import NpzConfig
 from air.data.checks import (
     check_bytes,
     checked_boxes,
@@ -32,6 +31,7 @@ from air.data.checks import (
     checked_labels,
     checked_masks,
 )
+from air.data.config import NpzConfig
 from air.data.scenes import Data, Scenes
 from air.errors import DataError
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from air.data.scenes import TrainingScenes, spread
-from air.images import to_unit
+from air.model.images import to_unit
 
 _MAX_IMAGES = 1000  # looked at
 _MAX_PIXELS = 2**22  # of all images looked at, so that large ones fit in memory

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from air.config import ShardsConfig
 from air.data.checks import (
     check_bytes,
     check_image_form,
@@ -33,6 +32,7 @@ from air.data.checks import (
     checked_images,
     checked_labels,
 )
+from air.data.config import ShardsConfig
 from air.data.npz import read_scenes
 from air.data.scenes import Data, spread
 from air.data.stored import ArrayFile, StoredArray, StoredScenes

@@ -11,13 +11,13 @@ import pyro
 import torch
 from torch import Tensor
 
+from air.acceleration.threads import computing_with
 from air.demo.requests import RenderRequest
 from air.errors import AIRError
-from air.geometry import image_to_window, window_boxes
-from air.images import to_unit
-from air.model import AIR
-from air.posterior import infer
-from air.threads import computing_with
+from air.model.air import AIR
+from air.model.images import to_unit
+from air.model.posterior import infer
+from air.model.windows import image_to_window, window_boxes
 
 
 class RequestError(AIRError):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.config.fields import PositiveInt, strict
+from air.fields import PositiveInt, strict
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Latent = Annotated[float, Field(ge=-1e6, le=1e6)]  # far beyond any use, and finite in float32

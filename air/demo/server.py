@@ -14,16 +14,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from air.colours import STEP_COLOURS
-from air.config import parse_as
-from air.config.data import SceneConfig
-from air.config.demo import DemoConfig
-from air.data.digits import DIGIT_SIZE, Digits, bundled_digits
+from air.config.parsing import parse_as
+from air.data.config import DIGIT_SIZE, SceneConfig
+from air.data.digits import Digits, bundled_digits
+from air.demo.config import DemoConfig
 from air.demo.inference import RequestError, Viewer
 from air.demo.requests import InferRequest, RenderRequest
 from air.demo.uploads import MEGA, UploadError, read_upload
 from air.errors import AIRError
-from air.trained import TrainedRun
+from air.pictures.colours import STEP_COLOURS
+from air.runs.trained import TrainedRun
 
 STATIC = Path(__file__).parent / "static"
 _LARGEST_REQUEST = 16 * MEGA  # bytes of JSON: a scene of 2000 x 2000 pixels

@@ -9,10 +9,10 @@ import webbrowser
 
 import uvicorn
 
-from air.config.demo import DemoConfig
+from air.demo.config import DemoConfig
 from air.demo.server import build_app
 from air.errors import ConfigError
-from air.trained import open_run
+from air.runs.trained import open_run
 
 log = logging.getLogger(__name__)
 

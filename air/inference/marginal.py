@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from air.inference.estimator import detached, elbo_of, latent_part, latent_sites
-from air.posterior import count_log_probs
+from air.model.posterior import count_log_probs
 
 Program = Callable[..., Any]
 

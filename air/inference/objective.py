@@ -8,7 +8,7 @@ from air.inference.estimator import PARTS, Estimator
 from air.inference.marginal import MarginalELBO
 from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
-from air.model import AIR
+from air.model.air import AIR
 
 
 class Objective:

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
-from air.geometry import image_to_window, pixel_centres
 from air.inference.marginal import AllPresent, CountBounds
-from air.likelihood import CanvasNormal
-from air.model import AIR
+from air.model.air import AIR
+from air.model.likelihood.normal import CanvasNormal
+from air.model.windows import image_to_window, pixel_centres
 
 _NUM_ANGLES = 8  # directions of cuts, over half a turn
 _LEAST_SHARE = 0.25  # of an image's brightness on either side of a cut

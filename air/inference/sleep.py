@@ -9,9 +9,9 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from air.generative import ObjectLatents
 from air.inference.marginal import AllPresent
-from air.model import AIR
+from air.model.air import AIR
+from air.model.generative import ObjectLatents
 
 Codes = Literal["prior", "posterior"]
 

@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from air.colours import step_colour
+from air.pictures.colours import step_colour
 
-FOLDER = "pictures"  # of a run
 CELL = 1.3  # inches, of a scene
 TITLE = 0.25  # inches, above the first row
 FONT_SIZE = 8

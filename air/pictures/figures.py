@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from air.pictures.drawing import FONT_SIZE
-from air.tracking import ConfusionMatrix
+from air.tracking.values import ConfusionMatrix
 
 _BLUE, _ORANGE = "#0072B2", "#D55E00"
 

@@ -14,13 +14,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
-from air.config.visualize import PictureName, SampleConfig, VisualizeConfig
-from air.data import Scenes, load_data
+from air.acceleration.threads import computing_with
+from air.data.loading import load_data
+from air.data.scenes import Scenes
 from air.errors import ConfigError, NotKnownError
-from air.evaluation import confusion_matrix
-from air.figure_files import save_figure
-from air.model import AIR
-from air.pictures.drawing import FOLDER
+from air.evaluation.held_out import confusion_matrix
+from air.model.air import AIR
+from air.model.posterior import Posterior, infer
+from air.pictures.config import PictureName, SampleConfig, VisualizeConfig
+from air.pictures.figure_files import save_figure
 from air.pictures.figures import draw_confusion, draw_training_curves
 from air.pictures.latents import draw_window_places, draw_z_what_space
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes
@@ -33,11 +35,9 @@ from air.pictures.steps import (
     glimpses,
     save_animation,
 )
-from air.posterior import Posterior, infer
-from air.run_folder import METRICS_FILE
-from air.threads import computing_with
-from air.tracking import read_metrics
-from air.trained import TrainedRun, open_run
+from air.runs.folder import METRICS_FILE, PICTURES_FOLDER
+from air.runs.trained import TrainedRun, open_run
+from air.tracking.jsonl import read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def select(posterior: Posterior, indices: Tensor) -> Posterior:
 
 
 def _output_folder(output: str | None, run: TrainedRun) -> Path:
-    folder = Path(output) if output is not None else run.folder / FOLDER
+    folder = Path(output) if output is not None else run.folder / PICTURES_FOLDER
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output: must be a folder, got the file {folder}")
     return folder

@@ -8,9 +8,9 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from air.colours import step_colour
+from air.model.posterior import Posterior
+from air.pictures.colours import step_colour
 from air.pictures.drawing import FONT_SIZE
-from air.posterior import Posterior
 
 _MAX_POINTS = 3000
 _MAX_THUMBNAILS = 150

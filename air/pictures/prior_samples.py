@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from air.model import AIR
+from air.model.air import AIR
 from air.pictures.drawing import FONT_SIZE, grid, show_image
 
 

@@ -6,10 +6,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from air.images import to_unit
+from air.model.images import to_unit
+from air.model.posterior import Posterior
 from air.pictures.drawing import FONT_SIZE, draw_window, grid, show_image
-from air.posterior import Posterior
-from air.tracking import Box, Picture
+from air.tracking.values import Box, Picture
 
 
 def draw_reconstructions(

@@ -10,10 +10,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import draw_bounding_boxes
 
-from air.colours import step_colour
-from air.geometry import image_to_window
-from air.images import to_unit
-from air.model import AIR
+from air.model.air import AIR
+from air.model.images import to_unit
+from air.model.posterior import Posterior
+from air.model.windows import image_to_window
+from air.pictures.colours import step_colour
 from air.pictures.drawing import (
     FONT_SIZE,
     blank,
@@ -22,7 +23,6 @@ from air.pictures.drawing import (
     grid,
     show_image,
 )
-from air.posterior import Posterior
 
 _ENLARGED = 4  # pixels of an animation for one of the scene
 _MILLISECONDS = 900  # of a frame

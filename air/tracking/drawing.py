@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from air.colours import step_colour
+from air.pictures.colours import step_colour
 from air.tracking.values import Picture
 
 SCALE = 4  # screen pixels to a pixel of the image: a line, half as wide, then hides little

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from air.files import naming, write_whole
+from air.runs.files import naming, write_whole
 from air.tracking.values import ConfusionMatrix, Histogram, Value
 
 

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from air.config import TrackioConfig
-from air.errors import ConfigError
-from air.extras import needs_extra
-from air.files import write_whole
+from air.errors import ConfigError, needs_extra
+from air.runs.files import write_whole
+from air.tracking.config import TrackioConfig
 from air.tracking.drawing import with_windows
 from air.tracking.values import ConfusionMatrix, Histogram, Value
 

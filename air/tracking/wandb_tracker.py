@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from air.config import WandbConfig
 from air.errors import ConfigError
-from air.files import write_whole
+from air.runs.files import write_whole
+from air.tracking.config import WandbConfig
 from air.tracking.values import ConfusionMatrix, Histogram, Picture, Value
 from air.tracking.wandb_session import (
     Mode,

@@ -11,9 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 from tabulate import tabulate
 
-from air.config.dashboard import DashboardConfig
-from air.errors import DashboardError
-from air.extras import needs_extra
+from air.errors import DashboardError, needs_extra
+from air.tracking.config import DashboardConfig
 from air.tracking.wandb_session import find_mode
 from air.tracking.wandb_tracker import CONFUSION_CHART, CONFUSION_FIELDS
 

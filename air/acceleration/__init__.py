@@ -1,0 +1,1 @@
+"""The same arithmetic sooner: without this package everything still trains."""

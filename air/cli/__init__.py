@@ -1,0 +1,1 @@
+"""The command line: all of the package that knows Hydra."""

@@ -1,0 +1,68 @@
+"""The jobs of a sweep, and the command that runs it: both from Hydra's own record of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from air.cli.command import one_line
+from air.cli.compose import hydra_on_conf
+from air.errors import RunFolderError
+from air.runs.folder import SWEEP_FILE
+
+
+def sweep_jobs(sweep_dir: Path) -> list[list[str]] | None:
+    """Return the overrides of every job that a sweep should have, by the job's number.
+
+    Args:
+        sweep_dir: a folder with Hydra's multirun.yaml.
+
+    Returns:
+        None if a sweeper chose the jobs one after another, so that only it could know them all.
+
+    Raises:
+        RunFolderError: the file cannot be read, or is not what Hydra writes.
+    """
+    hydra = _read(sweep_dir)
+    if hydra["sweeper"]["_target_"].rpartition(".")[2] != BasicSweeper.__name__:
+        return None
+    params = [f"{key}={value}" for key, value in (hydra["sweeper"].get("params") or {}).items()]
+    try:
+        with hydra_on_conf() as config_loader:
+            parser = OverridesParser.create(config_loader=config_loader)
+            parsed = parser.parse_overrides([*params, *hydra["overrides"]["task"]])
+            (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    except HydraException as error:
+        raise RunFolderError(f"{sweep_dir / SWEEP_FILE}: {one_line(error)}") from None
+    return [list(job) for job in jobs]
+
+
+def sweep_overrides(sweep_dir: Path) -> list[str]:
+    """Return what the command line of a sweep said, but for its mode and its folder.
+
+    Raises:
+        RunFolderError: as `sweep_jobs`.
+    """
+    overrides = _read(sweep_dir)["overrides"]
+    given = [*overrides.get("hydra", []), *overrides["task"]]
+    return [text for text in given if not text.startswith(("hydra.mode=", "hydra.sweep.dir="))]
+
+
+def _read(sweep_dir: Path) -> dict[str, Any]:
+    file = sweep_dir / SWEEP_FILE
+    try:
+        hydra: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["hydra"]
+        known = isinstance(hydra["sweeper"]["_target_"], str)
+        if known and isinstance(hydra["overrides"]["task"], list):
+            return hydra
+        problem = "it is not what Hydra writes"
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        problem = one_line(error)
+    except (LookupError, TypeError):
+        problem = "it is not what Hydra writes"
+    raise RunFolderError(f"{file}: cannot be read: {problem}")

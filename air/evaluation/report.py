@@ -1,0 +1,184 @@
+"""One evaluation from its configuration: measure, print, write, and track if asked."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from tabulate import tabulate
+from tqdm import tqdm
+
+from air.acceleration.threads import computing_with
+from air.config.parsing import parse_as
+from air.errors import ConfigError, NotKnownError
+from air.evaluation.bound import check_num_samples
+from air.evaluation.config import EvaluateConfig
+from air.evaluation.evaluators import build_evaluator, build_subject
+from air.evaluation.interval import HIGH, LOW
+from air.evaluation.subject import Value
+from air.fields import config_values
+from air.runs.files import write_whole
+from air.runs.folder import held
+from air.runs.trained import TrainedRun, open_run
+from air.tracking.config import WandbConfig
+from air.tracking.environment import from_environment, list_from_environment
+from air.tracking.trackers import check_tracking
+from air.tracking.values import ConfusionMatrix
+from air.tracking.wandb_tracker import open_wandb
+
+log = logging.getLogger(__name__)
+
+_RESULT_FILE = "evaluation"
+
+
+def evaluate_run(config: EvaluateConfig) -> dict[str, Value]:
+    """Measure a run with every evaluator asked for; print and write the figures.
+
+    Args:
+        config: which run, what, and on which data.
+
+    Returns:
+        All figures by name, such as "counts/accuracy".
+
+    Raises:
+        AIRError: the run, the data or a setting cannot be used; nothing was measured then.
+    """
+    check_num_samples(config)
+    run = open_run(config.run, config.which)
+    output = output_file(config)
+    if not output.parent.is_dir():
+        raise ConfigError(f"output: must be a file in a folder that exists, got {output}")
+    if config.track:
+        check_tracking(_tracking(run))
+    with computing_with(run.config.train.threads), pyro.validation_enabled(False):
+        subject = build_subject(run, config)
+        figures: dict[str, Value] = {}
+        for name in tqdm(config.evaluators, desc="evaluators", leave=False):
+            torch.manual_seed(config.seed)
+            try:
+                for figure, value in build_evaluator(name)(subject):
+                    figures[f"{name}/{figure}"] = value
+            except NotKnownError as reason:
+                log.warning("%s: not measured: %s", name, reason)
+    print(table(figures))
+    _write(output, config, run, figures)
+    log.info("%d images at iteration %d; written to %s", len(subject.scenes), run.iteration, output)
+    if config.track:
+        _track(config, run, figures)
+    return figures
+
+
+def output_file(config: EvaluateConfig) -> Path:
+    """Return where the figures go; other data than the run's own has a file of its own."""
+    if config.output is not None:
+        return Path(config.output)
+    return Path(config.run) / f"{_RESULT_FILE}{_other_data(config)}.json"
+
+
+def _other_data(config: EvaluateConfig) -> str:
+    """Return what tells figures of other data from those of the run's own."""
+    if config.data is None:
+        return ""
+    values = json.dumps(config_values(config.data), sort_keys=True)
+    return f"-{config.data.kind}-{sha256(values.encode()).hexdigest()[:8]}"
+
+
+def table(figures: dict[str, Value]) -> str:
+    """Return numbers as one table, with their intervals, and each matrix as one of its own."""
+    rows: list[list[str]] = []
+    texts: list[str] = []
+    for name, value in figures.items():
+        if isinstance(value, list):
+            texts.append(f"{name}\n{_matrix(name, value)}")
+        elif not _ends_an_interval(name, figures):
+            ends = (figures.get(name + LOW), figures.get(name + HIGH))
+            rows.append([name, *("" if each is None else _text(each) for each in (value, *ends))])
+    if rows:
+        columns = 4 if any(row[2] for row in rows) else 2  # no empty ones
+        texts.insert(
+            0,
+            tabulate(
+                [row[:columns] for row in rows],
+                ("figure", "value", "from", "to (95 %)")[:columns],
+                disable_numparse=True,
+                colalign=("left", "right", "right", "right")[:columns],
+            ),
+        )
+    return "\n\n".join(texts)
+
+
+def _ends_an_interval(name: str, figures: dict[str, Value]) -> bool:
+    return any(name.endswith(end) and name.removesuffix(end) in figures for end in (LOW, HIGH))
+
+
+def _text(value: Value) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _matrix(name: str, rows: Sequence[Sequence[float]]) -> str:
+    if name == "counts/confusion":
+        columns = ["true \\ inferred", *map(str, range(len(rows[0])))]
+        return tabulate([[n, *row] for n, row in enumerate(rows)], columns)
+    return tabulate(rows, ("confidence", "accuracy"), floatfmt=".3f")
+
+
+def _write(
+    output: Path, config: EvaluateConfig, run: TrainedRun, figures: dict[str, Value]
+) -> None:
+    content = {
+        "run": str(run.folder),
+        "iteration": run.iteration,
+        "settings": config_values(config),
+        "figures": {name: _plain(value) for name, value in figures.items()},
+    }
+    write_whole(output, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def _plain(value: Value) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no infinity and no nan
+    return value
+
+
+def _tracking(run: TrainedRun) -> WandbConfig:
+    """Return how W&B tracked the training or, where it did not, a run of the evaluation alone."""
+    tracking = run.config.tracking
+    if isinstance(tracking, WandbConfig):
+        return tracking
+    return parse_as(
+        WandbConfig,
+        {
+            "kind": "wandb",
+            "mode": "auto",
+            "project": from_environment("WANDB_PROJECT", "air"),
+            "entity": from_environment("WANDB_ENTITY"),
+            "run_name": from_environment("WANDB_NAME", run.folder.name),
+            "group": from_environment("WANDB_RUN_GROUP"),
+            "job_type": from_environment("WANDB_JOB_TYPE", "evaluate"),
+            "tags": list_from_environment("WANDB_TAGS"),
+            "notes": from_environment("WANDB_NOTES"),
+        },
+    )
+
+
+def _track(config: EvaluateConfig, run: TrainedRun, figures: dict[str, Value]) -> None:
+    """Put the numbers into the summary of the run on W&B, and the confusion matrix beside them."""
+    with held(run.folder):  # a run in training is writing to W&B itself
+        tracker = open_wandb(_tracking(run), run.folder, config_values(run.config))
+        if tracker is None:
+            log.warning("track: W&B is disabled, so nothing was tracked")
+            return
+        named = {f"test{_other_data(config)}/{name}": value for name, value in figures.items()}
+        for name, value in named.items():
+            if name.endswith("/confusion"):
+                tracker.log(run.iteration, {name: ConfusionMatrix(np.array(value))})
+        tracker.summarize({k: v for k, v in named.items() if not isinstance(v, list)})
+        tracker.finish(0)

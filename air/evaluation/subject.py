@@ -1,0 +1,91 @@
+"""What every evaluator is given: a trained run, held-out scenes, and what was inferred in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from air.data.loading import load_data
+from air.data.scenes import Scenes
+from air.errors import ConfigError
+from air.evaluation.config import EvaluateConfig
+from air.model.air import AIR
+from air.model.posterior import Posterior, infer
+from air.runs.trained import TrainedRun
+
+Value = float | int | list[list[int]] | list[list[float]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model and what it says about held-out scenes.
+
+    Attributes:
+        run: with the model.
+        scenes: N held-out scenes, with what is known of their truth.
+        posterior: what was inferred, from posterior means.
+        config: the evaluators' settings.
+    """
+
+    run: TrainedRun
+    scenes: Scenes
+    posterior: Posterior
+    config: EvaluateConfig
+
+    def objects(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slices of the scenes and their objects, (n, T, x_size, x_size), absent ones too."""
+        model, posterior = self.run.model, self.posterior
+        for start in range(0, len(self.scenes), self.config.batch_size):
+            part = slice(start, start + self.config.batch_size)
+            with torch.no_grad():
+                yield part, model.place(posterior.z_where[part], posterior.z_what[part])
+
+
+# Yields names and values; the evaluator's own name is put before them.
+Evaluator = Callable[[Subject], Iterator[tuple[str, Value]]]
+
+
+def build_subject(run: TrainedRun, config: EvaluateConfig) -> Subject:
+    """Load the scenes and infer what is in them.
+
+    Raises:
+        ConfigError: the images are of another size than the model's.
+        DataError: the data cannot be read.
+    """
+    scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
+    if scenes.x_size != run.model.x_size:
+        raise ConfigError(
+            f"data: must have images of {run.model.x_size} pixels as in training, "
+            f"got {scenes.x_size}"
+        )
+    posterior = infer_in_batches(run.model, scenes.images, config, "inferring")
+    return Subject(run, scenes, posterior, config)
+
+
+def infer_in_batches(
+    model: AIR, images: Tensor, config: EvaluateConfig, what: str, num_steps: int | None = None
+) -> Posterior:
+    """Call `model.infer` on some images at a time, with a progress bar.
+
+    Args:
+        model: a trained model.
+        images: (N, x_size, x_size).
+        config: how many at a time and, unless given, how many steps.
+        what: is being done, for the bar.
+        num_steps: the most objects to look for.
+    """
+    steps = num_steps or config.num_steps
+    parts = [
+        infer(model, chunk, steps)
+        for chunk in tqdm(images.split(config.batch_size), desc=what, leave=False)
+    ]
+    return Posterior(
+        **{
+            name: torch.cat([getattr(part, name) for part in parts])
+            for name in Posterior.__dataclass_fields__
+        }
+    )

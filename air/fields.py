@@ -1,0 +1,47 @@
+"""The kinds of value that a configuration's fields have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+NonLinearity = Literal["ReLU", "ELU", "GELU", "LeakyReLU", "SiLU", "Softplus", "Tanh"]
+
+Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's generators take
+PositiveInt = Annotated[int, Field(ge=1)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Layers = list[PositiveInt]
+NonEmptyLayers = Annotated[list[PositiveInt], Field(min_length=1)]
+
+WhichCheckpoint = Literal["latest", "best"]  # of a run
+
+
+def expanded(path: str) -> str:
+    """Return a path with the home folder in the place of `~`."""
+    return os.path.expanduser(path)
+
+
+def absolute(path: str) -> str:
+    """Return a path that means the same file from any folder."""
+    return str(Path(expanded(path)).absolute()) if path else path
+
+
+_Path = Annotated[str, Field(min_length=1)]
+GivenPath = _Path  # recorded as it was given, so that a run can move to another machine
+UserPath = Annotated[_Path, AfterValidator(expanded)]
+AbsolutePath = Annotated[_Path, AfterValidator(absolute)]  # for what must be found from any folder
+
+strict = dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+
+
+def config_values(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested plain values: the inverse of `parse_as`."""
+    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return values

@@ -1,0 +1,1 @@
+"""What a pixel is, given the canvas: a file for each kind."""

@@ -1,0 +1,277 @@
+"""Checkpoints: everything a run needs to go on exactly, or a user to use the model."""
+
+from __future__ import annotations
+
+import io
+import logging
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import air
+from air.errors import CheckpointError, DamagedCheckpointError
+from air.fields import WhichCheckpoint
+from air.model.air import AIR
+from air.runs.files import write_whole
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+FOLDER = "checkpoints"
+BEST_CHECKPOINT = "best.pt"
+# Absent from the first checkpoints of the format.
+_LATER_FIELDS = {"best", "sums", "num_summed", "collapse"}
+_KEEP = 2  # numbered ones: the one before is used if the last turns out damaged
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run after `iteration` optimiser steps.
+
+    Attributes:
+        config: the run's values, as in `config.yaml`.
+        model_arguments: keyword arguments that build the model again.
+        iteration: optimiser steps taken.
+        model: the model's state dict.
+        optimizer: Adam's state dict.
+        random_states: of the random generators, by device; "cpu-1" is that of a second process.
+        moving_averages: Pyro's decaying-average baselines, with an entry for each image of a batch.
+        best: the best look so far, as in `best.json`.
+        sums: of the objective's parts since they were last logged.
+        num_summed: over how many iterations.
+        collapse: what the evaluations so far say about collapsed counts.
+        version: of this package.
+        format: of this dataclass.
+    """
+
+    config: dict[str, Any]
+    model_arguments: dict[str, Any]
+    iteration: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    random_states: dict[str, Tensor]
+    moving_averages: dict[str, Tensor]
+    best: dict[str, Any] | None = None
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    num_summed: int = 0
+    collapse: dict[str, Any] | None = None
+    version: str = air.__version__
+    format: int = FORMAT
+
+
+def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint so that it is there whole or not at all, and drop all but the last two.
+
+    A run that went back to an earlier checkpoint drops the later ones here too, and not before it
+    has got further by itself.
+
+    Args:
+        run_dir: the run's folder.
+        checkpoint: what to keep.
+
+    Returns:
+        The file.
+
+    Raises:
+        WriteError: it cannot be written; the earlier ones are as they were.
+    """
+    path = checkpoint_path(run_dir, checkpoint.iteration)
+    path.parent.mkdir(exist_ok=True)
+    content = io.BytesIO()  # torch's own errors about a full disk say neither file nor reason
+    torch.save(asdict(checkpoint), content)
+    write_whole(path, content.getbuffer())
+    files = numbered_checkpoints(run_dir)
+    kept = [file for file in files if file <= path][-_KEEP:]
+    for old in set(files) - set(kept):
+        old.unlink()
+    return path
+
+
+def checkpoint_path(run_dir: Path, iteration: int) -> Path:
+    """Return where the checkpoint of an iteration is, as long as it is kept."""
+    return run_dir / FOLDER / f"{iteration:08d}.pt"
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint file.
+
+    Args:
+        path: a file that `save_checkpoint` wrote, on any device; tensors come to the CPU.
+
+    Raises:
+        DamagedCheckpointError: the file is torn, or not what was written.
+        CheckpointError: it is missing, cannot be read, or not a checkpoint of this format.
+    """
+    content = read_torch_file(path)
+    names = {each.name for each in fields(Checkpoint)}
+    if holds_pyro_weights(content):
+        raise CheckpointError(
+            f"{path}: is no checkpoint of ours, but weights of Pyro's examples/air; "
+            "air.load_pyro(file, num_steps=3, …) gives their model"
+        )
+    if not isinstance(content, dict) or not content.keys() >= {"format", "version"}:
+        raise CheckpointError(f"{path}: is a torch file, but not a checkpoint of AIR")
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: checkpoint format must be {FORMAT}, got {content['format']!r}, "
+            f"written by version {content.get('version')}"
+        )
+    if not names - _LATER_FIELDS <= content.keys() <= names:
+        raise CheckpointError(f"{path}: must hold {sorted(names)}, got {sorted(content)}")
+    return Checkpoint(**content)
+
+
+def read_torch_file(path: Path) -> Any:
+    """Read what `torch.save` wrote, without running any code in it; tensors come to the CPU.
+
+    Raises:
+        DamagedCheckpointError: the file is torn, or not what was written.
+        CheckpointError: it is missing or cannot be read.
+    """
+    try:
+        file = io.BytesIO(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        with zipfile.ZipFile(file) as archive:
+            changed = archive.testzip()  # torch does not compare the checksums that it writes
+        if changed is not None:
+            raise ValueError(f"the checksum of {changed} is wrong")
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedCheckpointError(f"{path}: damaged, or not a checkpoint: {reason}") from None
+
+
+def holds_pyro_weights(content: Any) -> bool:
+    """Return whether a torch file is a state dict of the `AIR` of Pyro's `examples/air`."""
+    return isinstance(content, dict) and {"z_where_loc_prior", "rnn.weight_ih"} <= content.keys()
+
+
+def numbered_checkpoints(run_dir: Path) -> list[Path]:
+    """Return a run's checkpoint files by iteration, without the best one."""
+    return sorted((run_dir / FOLDER).glob("[0-9]*.pt"))
+
+
+def latest_checkpoint(run_dir: Path) -> Path | None:
+    """Return a run's last checkpoint file, or None if it has none yet."""
+    return next(reversed(numbered_checkpoints(run_dir)), None)
+
+
+def read_latest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
+    """Read a run's last checkpoint or, where that is damaged, the one before it, with a warning.
+
+    Returns:
+        The file that was read and what it holds, or None if the run has no checkpoint yet.
+
+    Raises:
+        DamagedCheckpointError: all are damaged; the last one is named.
+        CheckpointError: as `read_checkpoint`.
+    """
+    damaged: list[DamagedCheckpointError] = []
+    for path in reversed(numbered_checkpoints(run_dir)):
+        try:
+            checkpoint = read_checkpoint(path)
+        except DamagedCheckpointError as error:
+            damaged.append(error)
+            continue
+        for each in damaged:
+            log.warning("%s; using the one before it, %s", each, path)
+        return path, checkpoint
+    if damaged:
+        raise damaged[0]
+    return None
+
+
+def find_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> Path:
+    """Return a run's checkpoint file.
+
+    Args:
+        run_dir: the run's folder.
+        which: the last one, or the one that did best on held-out images.
+
+    Raises:
+        CheckpointError: there is none yet, or `which` is neither.
+    """
+    if which == "latest":
+        path = latest_checkpoint(run_dir)
+    elif which == "best":
+        best = run_dir / FOLDER / BEST_CHECKPOINT
+        path = best if best.exists() else None
+    else:
+        raise CheckpointError(f"which: must be latest or best, got {which!r}")
+    if path is None:
+        raise CheckpointError(f"{run_dir}: has no {'best ' * (which == 'best')}checkpoint yet")
+    return path
+
+
+def open_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> tuple[Path, Checkpoint]:
+    """Return a run's checkpoint and its file.
+
+    Raises:
+        CheckpointError: as `find_checkpoint`, and as `read_latest` or `read_checkpoint`.
+    """
+    if which == "latest" and (found := read_latest(run_dir)):
+        return found
+    path = find_checkpoint(run_dir, which)
+    return path, read_checkpoint(path)
+
+
+def load_weights(model: AIR, weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """Put weights into a model, which takes their type.
+
+    Args:
+        model: where they go.
+        weights: a state dict.
+        source: the file that they are from.
+
+    Raises:
+        CheckpointError: they belong to another architecture; the first difference is named.
+    """
+    ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            raise CheckpointError(
+                f"{source}: is of another architecture: {name} must have the shape "
+                f"{ours.get(name, 'none')}, got {theirs.get(name, 'none')}"
+            )
+    dtype = next(value.dtype for value in weights.values())
+    model.to(dtype).load_state_dict(dict(weights))
+
+
+def load(
+    run_dir_or_checkpoint: str | Path,
+    device: str | torch.device = "cpu",
+    which: WhichCheckpoint = "latest",
+) -> AIR:
+    """Give a trained model back, ready for `infer`.
+
+    Args:
+        run_dir_or_checkpoint: a run's folder, or a checkpoint file.
+        device: where to put it.
+        which: of a folder: the last checkpoint, or the one that did best on held-out images.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged. Of a folder's last two,
+            the one before is used if the last is damaged, with a warning.
+    """
+    path = Path(run_dir_or_checkpoint)
+    if path.is_dir():
+        path, checkpoint = open_checkpoint(path, which)
+    else:
+        checkpoint = read_checkpoint(path)
+    model = AIR(**checkpoint.model_arguments)
+    load_weights(model, checkpoint.model, path)
+    return model.to(device).eval()

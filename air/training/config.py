@@ -1,0 +1,35 @@
+"""How a run goes: the group `optim`, and the key `train`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from air.fields import Count, PositiveInt, PositiveReal, strict
+
+
+@strict
+class OptimConfig:
+    """Adam and how its learning rates move."""
+
+    lr: PositiveReal
+    baseline_lr: PositiveReal
+    schedule: Literal["constant", "linear", "cosine"]
+    warmup_iterations: Count
+    clip_norm: PositiveReal | None  # of the gradient per image, over all parameters
+
+
+@strict
+class TrainConfig:
+    """How long to train, and how often to look and to save."""
+
+    num_iterations: PositiveInt
+    batch_size: PositiveInt
+    log_every: PositiveInt
+    eval_every: PositiveInt
+    eval_size: PositiveInt  # held-out images looked at on the way; the end looks at all
+    save_every: PositiveInt
+    num_pictures: Count  # scenes in each picture
+    recorded: bool  # record the tensor operations of the first step and play them back
+    compiled: bool  # compile the recording first
+    threads: PositiveInt  # of PyTorch, in each operation; other numbers round differently
+    warn_collapse: bool  # warn once if nearly all held-out images are given the same count

@@ -1,0 +1,118 @@
+"""Compiled steps against those that are played back, and what compiling asks for."""
+
+import sys
+import sysconfig
+
+import pytest
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.functional import linear
+
+from air.acceleration.compiling import join_products, missing_for_compiling
+from air.acceleration.recording import RecordedGradients
+from air.cli.compose import compose_config
+from air.errors import ConfigError
+from air.inference.marginal import MarginalELBO
+from air.inference.objective import Objective
+from air.inference.reinforce import ReinforceELBO
+from air.inference.search import CountSearch
+from air.inference.sleep import SleepPhase
+from air.training.run import check_compiled
+from tests.acceleration.test_recording import PROBABILITIES, taken
+from tests.helpers.models import tiny
+
+DARK = torch.zeros(3, 5, 6, 6)
+DARK[:2, :, 2:4, 3] = torch.tensor([0.4, 0.9])  # and the third batch is all black
+
+needs_a_compiler = pytest.mark.skipif(
+    missing_for_compiling() is not None, reason=f"needs {missing_for_compiling()}"
+)
+
+
+def marginal_of_one_step():
+    return Objective(MarginalELBO()), {"num_steps": 1}
+
+
+def reinforce_with_a_baseline():
+    return Objective(ReinforceELBO()), {"use_baselines": True, "bl_predict_net": [3]}
+
+
+def marginal_asleep():
+    sleep = SleepPhase(0.5, 3, max_objects=2, codes="posterior")
+    return Objective(MarginalELBO(), sleep), {"embed_channels": [2], "embed_net": [4]}
+
+
+def marginal_searching():
+    return Objective(MarginalELBO(), None, CountSearch(0.5, 2, 2, margin=0.0)), {}
+
+
+def assert_compiled_is_recorded(objective, arguments):
+    model = tiny(**arguments)
+    model.skip_black_pixels(DARK)
+    assert model.rnn.skips_zeros is not bool(list(model.embed.parameters()))
+    played, compiled = (
+        taken(gradients, model, DARK, probabilities=PROBABILITIES[: model.num_steps])
+        for gradients in (
+            RecordedGradients(objective, model),
+            RecordedGradients(objective, model, compiled=True),
+        )
+    )
+    torch.testing.assert_close(compiled, played, rtol=1e-4, atol=1e-4)
+
+
+@needs_a_compiler
+@pytest.mark.slow  # half a minute each
+@pytest.mark.parametrize(
+    "case", [marginal_of_one_step, reinforce_with_a_baseline, marginal_asleep, marginal_searching]
+)
+def test_a_compiled_step_is_the_recorded_one_but_for_rounding(case):
+    assert_compiled_is_recorded(*case())
+
+
+def test_what_the_compiler_gets_is_the_recorded_step(monkeypatch):
+    compile_for_real = torch.compile
+
+    def capture(recording, *, fullgraph, dynamic, options):
+        assert options["fallback_random"]
+        return compile_for_real(
+            recording, fullgraph=fullgraph, dynamic=dynamic, backend="aot_eager"
+        )
+
+    monkeypatch.setattr(torch, "compile", capture)
+    assert_compiled_is_recorded(*reinforce_with_a_baseline())
+
+
+def test_products_of_weights_that_several_steps_use_become_one():
+    def gradients(weights, more, inputs):
+        loss = sum(linear(linear(x, weights).tanh(), more).square().sum() for x in inputs)
+        return *torch.autograd.grad(loss, (weights, more)), loss + loss
+
+    weights, more = torch.randn(4, 3, requires_grad=True), torch.randn(2, 4, requires_grad=True)
+    inputs = [torch.randn(n, 3) for n in (1, 5, 5)]
+    recording = make_fx(gradients)(weights, more, inputs)
+    expected = recording(weights, more, inputs)
+    products = recording.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default)
+    join_products(recording)
+    recording.recompile()
+    left = recording.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default)
+    assert len(products) - len(left) == 4  # three of each weights' products became one
+    torch.testing.assert_close(recording(weights, more, inputs), expected)
+
+
+def test_what_is_missing_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setenv("CXX", sys.executable)
+    assert "Python.h" in missing_for_compiling()
+    (tmp_path / "Python.h").touch()
+    assert missing_for_compiling() is None
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "no-such-compiler" in missing_for_compiling()
+    with pytest.raises(ConfigError, match=r"train\.compiled: .* lacks .*no-such-compiler"):
+        check_compiled(compose_config(("train.compiled=true",)), torch.device("cpu"))
+
+
+def test_it_is_for_the_cpu():
+    cuda = torch.device("cuda")
+    with pytest.raises(ConfigError, match=r"train\.compiled: must be false on a GPU"):
+        check_compiled(compose_config(("train.compiled=true",)), cuda)
+    check_compiled(compose_config(()), cuda)

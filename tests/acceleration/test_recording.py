@@ -1,0 +1,157 @@
+"""Played-back gradients against those of Pyro's handlers."""
+
+import pyro
+import pytest
+import torch
+
+from air.acceleration.recording import (
+    CudaGraphGradients,
+    HandlerGradients,
+    RecordedGradients,
+    build_gradients,
+)
+from air.inference.marginal import MarginalELBO
+from air.inference.objective import Objective
+from air.inference.reinforce import ReinforceELBO
+from air.inference.search import CountSearch
+from air.inference.sleep import SleepPhase
+from tests.helpers.models import tiny
+
+PROBABILITIES = torch.tensor([0.6, 0.3], dtype=torch.float64)
+
+
+def marginal():
+    return Objective(MarginalELBO())
+
+
+def reinforce():
+    return Objective(ReinforceELBO())
+
+
+def asleep():
+    return Objective(MarginalELBO(), SleepPhase(0.5, 3, max_objects=2, codes="posterior"))
+
+
+def searching():
+    return Objective(MarginalELBO(), None, CountSearch(0.5, 2, 2, margin=0.0))
+
+
+def variants():
+    return [
+        pytest.param(marginal, {}, id="marginal"),
+        pytest.param(marginal, {"embed_channels": [2], "embed_net": [4]}, id="marginal-conv"),
+        pytest.param(asleep, {}, id="marginal-sleep"),
+        pytest.param(searching, {}, id="marginal-search"),
+        pytest.param(reinforce, {}, id="reinforce"),
+        pytest.param(reinforce, {"use_masking": False}, id="reinforce-unmasked"),
+        pytest.param(
+            reinforce, {"use_baselines": True, "bl_predict_net": [3]}, id="reinforce-baseline"
+        ),
+    ]
+
+
+def taken(gradients, model, batches, seed=0, probabilities=PROBABILITIES):
+    """Parts and gradients of some batches in turn, and the next random number."""
+    torch.manual_seed(seed)
+    results = []
+    for batch in batches:
+        parts = gradients(batch, probabilities)
+        results.append(
+            (
+                {name: value.item() for name, value in parts.items()},
+                [None if p.grad is None else p.grad.clone() for p in model.parameters()],
+            )
+        )
+    return results, torch.rand(1).item()
+
+
+def same(one, other):
+    for (parts, grads), (other_parts, other_grads) in zip(one, other, strict=True):
+        assert parts == other_parts
+        for grad, other_grad in zip(grads, other_grads, strict=True):
+            if grad is None or other_grad is None:
+                assert grad is None
+                assert other_grad is None
+            else:
+                assert torch.equal(grad, other_grad)
+
+
+@pytest.mark.parametrize(("objective", "arguments"), variants())
+def test_playing_back_equals_running_the_handlers(objective, arguments):
+    model = tiny(**arguments)
+    batches = torch.rand(3, 5, 6, 6)
+    recorded = RecordedGradients(objective(), model)
+    played, after = taken(recorded, model, batches)
+    run, after_run = taken(HandlerGradients(objective(), model), model, batches)
+    same(played, run)
+    assert after == after_run  # as many random numbers, and none for the recording itself
+
+
+def test_black_pixels_may_differ_from_batch_to_batch():
+    model = tiny(use_baselines=True)
+    batches = torch.rand(4, 5, 6, 6) * (torch.rand(4, 5, 6, 6) < 0.1)
+    batches[1], batches[2] = 0, 1
+    model.skip_black_pixels(batches[0])
+    assert model.bl.rnn.skips_zeros
+    played, _ = taken(RecordedGradients(reinforce(), model), model, batches)
+    run, _ = taken(HandlerGradients(reinforce(), model), model, batches)
+    same(played, run)
+
+
+def test_new_weights_and_another_prior_reach_the_recording():
+    model = tiny()
+    batches = torch.rand(1, 4, 6, 6)
+    recorded = RecordedGradients(marginal(), model)
+    taken(recorded, model, batches)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    other = torch.tensor([0.1, 0.9], dtype=torch.float64)
+    played, _ = taken(recorded, model, batches, 3, other)
+    run, _ = taken(HandlerGradients(marginal(), model), model, batches, 3, other)
+    same(played, run)
+
+
+def test_a_batch_of_another_size_is_recorded_anew():
+    model = tiny()
+    recorded = RecordedGradients(marginal(), model)
+    batches = [torch.rand(n, 6, 6) for n in (4, 2, 4)]
+    played, _ = taken(recorded, model, batches)
+    run, _ = taken(HandlerGradients(marginal(), model), model, batches)
+    same(played, run)
+
+
+def test_recording_under_validation_is_the_same():
+    model = tiny()
+    batches = torch.rand(1, 4, 6, 6)
+    with pyro.validation_enabled(True):
+        played, _ = taken(RecordedGradients(marginal(), model), model, batches)
+    run, _ = taken(HandlerGradients(marginal(), model), model, batches)
+    same(played, run)
+
+
+def test_the_device_and_the_setting_choose_the_kind():
+    model = tiny()
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert type(build_gradients(marginal(), model, cpu, False)) is HandlerGradients
+    assert type(build_gradients(marginal(), model, cpu, True)) is RecordedGradients
+    assert type(build_gradients(marginal(), model, cuda, True)) is CudaGraphGradients
+    assert build_gradients(marginal(), model, cpu, True, compiled=True).compiled
+    for device, recorded in ((cpu, False), (cuda, True)):
+        with pytest.raises(ValueError, match="compiled must be False"):
+            build_gradients(marginal(), model, device, recorded, compiled=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_cuda_graph_equals_playing_back():
+    model = tiny().cuda()
+    batches = torch.rand(3, 5, 6, 6, device="cuda")
+    probabilities = PROBABILITIES.cuda()
+    graph, _ = taken(
+        CudaGraphGradients(marginal(), model), model, batches, probabilities=probabilities
+    )
+    run, _ = taken(HandlerGradients(marginal(), model), model, batches, probabilities=probabilities)
+    for (parts, grads), (other_parts, other_grads) in zip(graph, run, strict=True):
+        assert parts == pytest.approx(other_parts, rel=1e-4)
+        for grad, other in zip(grads, other_grads, strict=True):
+            assert torch.allclose(grad, other, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,177 @@
+"""The configuration: every option composes and builds; everything wrong is one clear line."""
+
+import itertools
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from air.cli.command import plain_values, resumed_values
+from air.config.parsing import parse_config
+from air.errors import ConfigError
+from air.fields import config_values
+from air.inference.building import build_objective
+from air.model.count_prior import build_presence_schedule
+from air.training.run import build_model
+from tests.helpers.repository import REPOSITORY
+
+CONF = REPOSITORY / "conf"
+# Hydra's own presets and W&B's sweeps have tests of their own.
+GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra", "wandb_sweep"})
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return plain_values(compose("config", list(overrides)))
+
+
+def options():
+    for group in GROUPS:
+        for path in sorted((CONF / group).glob("*.yaml")):
+            yield f"{group}={path.stem}"
+
+
+def needs(option):
+    """What else must be given for an option: it has no value of its own."""
+    return ["data.path=x"] if option in ("data=npz", "data=shards") else []
+
+
+@pytest.mark.parametrize("option", list(options()))
+def test_every_option_composes_and_builds(option):
+    config = parse_config(composed(option, *needs(option)))
+    model = build_model(config, x_size=50)
+    build_objective(config.inference, config.sleep, config.search)
+    prior = build_presence_schedule(config.prior, config.model.num_steps)(0)
+    assert all(0 < prior(t) < 1 for t in range(model.num_steps))
+    assert parse_config(config_values(config)) == config
+    assert parse_config(yaml.safe_load(yaml.safe_dump(config_values(config)))) == config
+
+
+@pytest.mark.parametrize(
+    "choice",
+    list(
+        itertools.product(
+            ["prior=constant", "prior=linear", "prior=exponential"],
+            ["model.use_masking=true", "model.use_masking=false"],
+            ["baseline=none", "baseline=neural", "baseline=moving_average"],
+        )
+    ),
+)
+def test_the_choices_of_a_sweep_go_together(choice):
+    build_model(parse_config(composed("inference=reinforce", *choice)), 50)
+
+
+def test_every_field_can_be_set_by_name():
+    values = composed()
+
+    def leaves(node, prefix=""):
+        for key, value in node.items():
+            if isinstance(value, dict):
+                yield from leaves(value, f"{prefix}{key}.")
+            elif key != "kind":
+                yield f"{prefix}{key}", value
+
+    for key, value in leaves(values):
+        text = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+        assert parse_config(composed(f"{key}={text}"))
+
+
+def test_baselines_reach_the_model():
+    def model(*overrides):
+        return build_model(parse_config(composed(*overrides)), 50)
+
+    assert not model().use_baselines
+    neural = model("inference=reinforce", "baseline=neural", "baseline.scalar=2.0")
+    assert neural.bl.scalar == 2.0
+    average = model("inference=reinforce", "baseline=moving_average", "baseline.decay=0.7")
+    assert average.bl is None
+    assert average.baseline_decay == 0.7
+
+
+def test_a_baseline_with_marginal_is_said_to_be_ignored_once(caplog):
+    model = build_model(parse_config(composed("baseline=neural")), 50)
+    assert not model.use_baselines
+    assert [r.message for r in caplog.records] == [
+        "inference=marginal has no use for a baseline; baseline=neural is ignored"
+    ]
+
+
+BAD = {
+    "+model.nm_steps=3": r"model.nm_steps: no such key; did you mean model.num_steps\? allowed: ",
+    "+prior.anneal_to=0.1 prior=constant": "prior.anneal_to: is not a key of the chosen prior.*"
+    "; if an experiment sets it, ~prior.anneal_to leaves it out",
+    "+extra.thing=1": "extra: no such key",
+    "model.num_steps=0": "model.num_steps: must be greater than or equal to 1, got 0",
+    "model.num_steps=2.5": "model.num_steps: must be a valid integer",
+    "model.num_steps=many": "model.num_steps: must be a valid integer.* got 'many'",
+    "model.window_size=51": "model.window_size: must be at most the image's 50 pixels, got 51",
+    "model.likelihood_sd=0": "model.likelihood_sd: must be greater than 0, got 0",
+    "model.likelihood_sd=nan": "model.likelihood_sd: must be a finite number, got nan",
+    "model.scale_prior_mean=inf": "model.scale_prior_mean: must be a finite number, got inf",
+    "model.use_masking=3": "model.use_masking: must be a valid boolean, got 3",
+    "model.use_masking=false": "model.use_masking: must be true with inference=marginal",
+    "model.non_linearity=Foo": "model.non_linearity: must be 'ReLU', .*, got 'Foo'",
+    "model.embed_net=[]": r"model.embed_net: must not be empty, got \[\]",
+    "model.embed_kernels=[3]": r"model.embed_kernels: must have one number for each of the 2 ",
+    "model.embed_strides=[2,2,2]": r"model.embed_strides: must have .*, got \[2, 2, 2\]",
+    "sleep.weight=0": "sleep.weight: must be greater than 0, got 0",
+    "sleep.batch_size=0": "sleep.batch_size: must be greater than or equal to 1, got 0",
+    "sleep.max_objects=0": "sleep.max_objects: must be greater than or equal to 1, got 0",
+    "train.compiled=true train.recorded=false": "train.recorded: must be true with train.compiled",
+    "train.compiled=true inference=reinforce baseline=moving_average": "baseline.kind: must be neu",
+    "search=cuts search.margin=-1": "search.margin: must be greater than or equal to 0, got -1",
+    "search=cuts search.num_cuts=0": "search.num_cuts: must be greater than or equal to 1, got 0",
+    "search=cuts search.num_cuts=17": "search.num_cuts: must be less than or equal to 16, got 17",
+    "search=cuts inference=reinforce": "inference.kind: must be marginal with search=cuts",
+    "search=cuts data.max_objects=3": "data.max_objects: must be at most 2 with search.* got 3",
+    "search=cuts model.num_steps=1": "model.num_steps: must be at least 2 with search=cuts.* got 1",
+    "model.encoder_net=[10,0]": "model.encoder_net.1: must be greater than or equal to 1, got 0",
+    "prior.success=0": "prior.success: must be greater than 0, got 0",
+    "prior.success=1.0": "prior.success: must be less than 1, got 1.0",
+    "prior.kind=foo": "prior.kind: must be 'constant', 'linear', 'exponential', got 'foo'",
+    "train.batch_size=60001": "train.batch_size: must be at most the 60000 training images",
+    "data.min_objects=3": "data.min_objects: must be at most data.max_objects=2, got 3",
+    "data.held_out_counts=[0,1,2]": r"data.held_out_counts: must leave .* got \[0, 1, 2\]",
+    "data.canvas_size=20": "data.canvas_size: must be at least 22 pixels.* got 20",
+    "optim.lr=-1": "optim.lr: must be greater than 0, got -1",
+    "seed=-1": "seed: must be greater than or equal to 0, got -1",
+    "name=a/b": r"name: must match .*, got 'a/b'",
+    "seed=true": "seed: must be a valid integer, got True",
+    "device=tpu": "device: must be 'auto', 'cpu' or 'cuda', got 'tpu'",
+    "tracking.mode=sometimes": "tracking.mode: must be 'auto', .*, got 'sometimes'",
+    "tracking.tags=a": "tracking.tags: must be a list, got 'a'",
+    "~model.num_steps": "model.num_steps: is required, but missing",
+    "data=npz": "data.path: is required, but missing",
+}
+
+
+@pytest.mark.parametrize("override", list(BAD))
+def test_bad_values_have_their_own_messages(override):
+    with pytest.raises(ConfigError, match=BAD[override]) as caught:
+        parse_config(composed(*override.split()))
+    assert "\n" not in str(caught.value)
+
+
+def test_several_bad_values_are_all_named():
+    with pytest.raises(ConfigError, match=r"model\.num_steps: .*; optim\.lr: "):
+        parse_config(composed("model.num_steps=0", "optim.lr=0"))
+
+
+def test_a_resumed_run_changes_single_fields_only():
+    saved = config_values(parse_config(composed()))
+    changed = resumed_values(saved, ["resume=x", "train.num_iterations=7", "optim.clip_norm=2.5"])
+    assert changed["train"]["num_iterations"] == 7
+    assert changed["optim"]["clip_norm"] == 2.5
+    assert changed["model"] == saved["model"]
+    for override in ("prior=linear", "experiment=paper"):
+        with pytest.raises(ConfigError, match="keeps its own"):
+            resumed_values(saved, [override])
+    with pytest.raises(ConfigError, match=r"train\.foo: no such key"):
+        resumed_values(saved, ["+train.foo=1"])
+
+
+def test_a_resumed_run_keeps_texts_that_look_like_interpolations():
+    saved = config_values(parse_config(composed()))
+    saved["tracking"]["notes"] = "costs ${5}, and ${y"
+    changed = resumed_values(saved, ["seed=3"])
+    assert changed == {**saved, "seed": 3}

@@ -1,0 +1,56 @@
+"""Every experiment goes with every option of every group, or says in one line why it does not."""
+
+import pytest
+import yaml
+from hydra import compose
+
+from air.cli.command import plain_values
+from air.cli.compose import hydra_on_conf
+from air.config.parsing import parse_config
+from air.errors import ConfigError
+from tests.config.test_config import CONF, GROUPS, needs
+
+# The quickstart changes nothing: tests/config/test_config.py has every option with it.
+EXPERIMENTS = sorted({path.stem for path in (CONF / "experiment").glob("*.yaml")} - {"quickstart"})
+OPTIONS = [
+    (group, path.stem)
+    for group in GROUPS
+    if group != "experiment"
+    for path in sorted((CONF / group).glob("*.yaml"))
+]
+MARGINAL = "inference.kind: must be marginal with search=cuts"
+NO_MEANING = {  # the pairs that are no run, and why
+    ("accurate", "inference", "reinforce"): MARGINAL,
+    ("paper", "search", "cuts"): MARGINAL,
+    ("pyro_tutorial", "search", "cuts"): MARGINAL,
+}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_goes_with_every_option_or_says_why_not(experiment):
+    refused = {}
+    with hydra_on_conf():
+        own = compose("config", [f"experiment={experiment}"], return_hydra_config=True)
+        chosen = own.hydra.runtime.choices
+        parse_config(plain_values(compose("config", [f"experiment={experiment}"])))
+        for group, option in OPTIONS:
+            if option == chosen[group]:
+                continue
+            choice = f"{group}={option}"
+            composed = compose("config", [f"experiment={experiment}", choice, *needs(choice)])
+            try:
+                parse_config(plain_values(composed))
+            except ConfigError as error:
+                refused[experiment, group, option] = str(error)
+    expected = {pair: line for pair, line in NO_MEANING.items() if pair[0] == experiment}
+    assert refused.keys() == expected.keys()
+    for pair, line in refused.items():
+        assert line.startswith(expected[pair])
+        assert "\n" not in line
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_sets_only_what_all_options_of_a_group_have(experiment):
+    """What one option alone has is a preset of that group, so that another choice replaces it."""
+    content = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
+    assert content.keys() <= {"defaults", "name", "model", "optim", "train"}

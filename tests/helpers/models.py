@@ -1,0 +1,20 @@
+"""Models small enough to enumerate, for several test files."""
+
+from air.model.air import AIR
+
+TINY = {
+    "num_steps": 2,
+    "x_size": 6,
+    "window_size": 4,
+    "z_what_size": 2,
+    "rnn_hidden_size": 5,
+    "decoder_output_bias": -1.0,
+    "decoder_output_use_sigmoid": True,
+    "likelihood_sd": 0.5,
+    "scale_prior_mean": 1.5,
+    "use_baselines": False,
+}
+
+
+def tiny(**arguments):
+    return AIR(**{**TINY, **arguments})

@@ -1,0 +1,212 @@
+"""Estimators against enumeration by hand and against one another.
+
+Monte-Carlo means are compared within `SIGMAS` of their joint standard error, estimated over chunks;
+with the fixed seed a failure is a failure of the code, not of luck.
+"""
+
+import math
+
+import pyro
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import JitTrace_ELBO, JitTraceGraph_ELBO, Trace_ELBO, TraceGraph_ELBO
+
+from air.inference.building import build_estimator
+from air.inference.config import InferenceConfig
+from air.inference.estimator import elbo_of
+from air.inference.marginal import MarginalELBO
+from air.inference.reinforce import ReinforceELBO
+from air.model.posterior import count_log_probs
+from tests.helpers.models import tiny
+
+SIGMAS = 6
+PRIOR = {"z_pres_prior_p": lambda t: (0.6, 0.3, 0.2)[t]}
+
+
+def gradients(model):
+    """All of the model's own gradients as one vector; the baseline's are left out."""
+    return torch.cat(
+        [
+            (torch.zeros_like(p) if p.grad is None else p.grad).flatten()
+            for name, p in model.named_parameters()
+            if not name.startswith("bl.")
+        ]
+    )
+
+
+def monte_carlo(estimator, model, images, chunks, copies):
+    """Mean and standard error of the loss per set of images, and of its gradient."""
+    pyro.clear_param_store()  # of the model before
+    data = images.repeat(copies, 1, 1)
+    losses, slopes = [], []
+    for _ in range(chunks):
+        model.zero_grad()
+        losses.append(estimator.loss_and_grads(model.model, model.guide, data, **PRIOR) / copies)
+        slopes.append(gradients(model) / copies)
+    means = []
+    for values in (torch.tensor(losses).unsqueeze(-1), torch.stack(slopes)):
+        means.append((values.mean(0), values.std(0) / math.sqrt(chunks)))
+    return means
+
+
+def assert_same_mean(one, other):
+    (a, a_error), (b, b_error) = one, other
+    error = (a_error**2 + b_error**2).sqrt()
+    assert ((a - b).abs() <= SIGMAS * error + 1e-6).all(), ((a - b).abs() / error).max()
+
+
+@pytest.fixture
+def images():
+    return torch.rand(2, 6, 6)
+
+
+def test_marginal_equals_enumeration_by_hand(images):
+    air = tiny(num_steps=3)
+    pyro.set_rng_seed(1)
+    loss = MarginalELBO().loss(air.model, air.guide, images, **PRIOR)
+
+    pyro.set_rng_seed(1)
+    present = {f"z_pres_{t}": torch.ones(2, 1) for t in range(3)}
+    guide = poutine.trace(poutine.condition(air.guide, present)).get_trace(images).nodes
+    pi = [guide[f"z_pres_{t}"]["fn"].base_dist.probs.squeeze(-1) for t in range(3)]
+    p = [PRIOR["z_pres_prior_p"](t) for t in range(3)]
+    elbo = 0.0
+    for n in range(4):
+        q_n = math.prod(pi[:n]) * (1 - pi[n] if n < 3 else 1)
+        p_n = math.prod(p[:n]) * (1 - p[n] if n < 3 else 1)
+        staircase = {f"z_pres_{t}": torch.full((2, 1), float(t < n)) for t in range(3)}
+        latents = {k: v["value"] for k, v in guide.items() if k[:3] == "z_w" and "_init" not in k}
+        model = poutine.trace(poutine.condition(air.model, {**staircase, **latents})).get_trace(
+            images, **PRIOR
+        )
+        model.compute_log_prob()
+        log_likelihood = model.nodes["obs"]["log_prob"]
+        kl = 0.0
+        for t in range(n):
+            for name, prior_mean, prior_sd in (
+                (f"z_where_{t}", air.z_where_prior_mean, air.z_where_prior_sd),
+                (f"z_what_{t}", torch.zeros(2), torch.ones(2)),
+            ):
+                q = guide[name]["fn"].base_dist.base_dist
+                kl = kl + (
+                    (prior_sd / q.scale).log()
+                    + (q.scale**2 + (q.loc - prior_mean) ** 2) / (2 * prior_sd**2)
+                    - 0.5
+                ).sum(-1)
+        elbo = elbo + q_n * (log_likelihood + math.log(p_n) - q_n.log() - kl)
+    assert loss == pytest.approx(-elbo.sum().item(), rel=1e-5)
+
+
+def test_marginal_equals_the_mean_of_tracegraph_in_value_and_gradient(images):
+    air = tiny()
+    marginal = monte_carlo(MarginalELBO(), air, images, chunks=20, copies=300)
+    sampled = monte_carlo(TraceGraph_ELBO(), air, images, chunks=40, copies=1500)
+    for one, other in zip(marginal, sampled, strict=True):
+        assert_same_mean(one, other)
+    assert marginal[0][1].item() < 0.02 * abs(
+        marginal[0][0].item()
+    )  # the comparison means something
+
+
+@pytest.mark.parametrize("baseline", [{}, {"baseline_decay": 0.9}, {"baseline_scalar": 3.0}])
+def test_baselines_do_not_change_the_expected_gradient(images, baseline):
+    plain = tiny()
+    weights = plain.state_dict()
+    with_baseline = tiny(use_baselines=True, **baseline)
+    with_baseline.load_state_dict(weights, strict=False)
+    one = monte_carlo(ReinforceELBO(), plain, images, chunks=30, copies=700)
+    other = monte_carlo(ReinforceELBO(), with_baseline, images, chunks=30, copies=700)
+    assert_same_mean(one[1], other[1])
+
+
+def test_a_fitted_baseline_lowers_the_variance(images):
+    air = tiny(use_baselines=True)
+    optimizer = torch.optim.Adam(air.bl.parameters(), lr=0.03)
+    plain = tiny()
+    plain.load_state_dict(air.state_dict(), strict=False)
+    for _ in range(100):
+        optimizer.zero_grad()
+        ReinforceELBO().loss_and_grads(air.model, air.guide, images.repeat(50, 1, 1), **PRIOR)
+        optimizer.step()
+    errors = [
+        monte_carlo(ReinforceELBO(), model, images, chunks=40, copies=50)[1][1].norm()
+        for model in (air, plain)
+    ]
+    assert errors[0] < 0.95 * errors[1]
+
+
+def test_parts_add_up(images):
+    air = tiny()
+    for estimator in (MarginalELBO(), ReinforceELBO()):
+        loss = estimator.loss(air.model, air.guide, images, **PRIOR)
+        assert -elbo_of(estimator.parts).item() == pytest.approx(loss, rel=1e-5)
+        loss = estimator.loss_and_grads(air.model, air.guide, images, **PRIOR)
+        assert -elbo_of(estimator.parts).item() == pytest.approx(loss, rel=1e-5)
+        assert not any(part.requires_grad for part in estimator.parts.values())
+
+
+def test_marginal_scales_with_subsampling():
+    air, images = tiny(), torch.rand(1, 6, 6).repeat(12, 1, 1)
+    whole, part = (
+        torch.tensor(
+            [
+                MarginalELBO().loss(air.model, air.guide, images, batch_size=size, **PRIOR)
+                for _ in range(200)
+            ]
+        )
+        for size in (12, 3)
+    )
+    error = (whole.var() / 200 + part.var() / 200).sqrt()
+    assert (whole.mean() - part.mean()).abs() < SIGMAS * error
+
+
+def test_marginal_refuses_a_model_without_masking(images):
+    air = tiny(use_masking=False)
+    with pytest.raises(ValueError, match="z_where_0 is not masked: use_masking must be True"):
+        MarginalELBO().loss(air.model, air.guide, images)
+
+
+def test_count_log_probs_equals_the_product_and_sums_to_one():
+    logits = torch.randn(5, 4, dtype=torch.float64)
+    pi = logits.sigmoid()
+    expected = [
+        math.prod(pi[:, t] for t in range(n)) * (1 - pi[:, n] if n < 4 else 1) for n in range(5)
+    ]
+    torch.testing.assert_close(count_log_probs(logits).exp(), torch.stack(expected, -1))
+    saturated = count_log_probs(torch.tensor([[200.0, -200.0]]))
+    assert saturated.isfinite().all()
+    assert saturated.exp().tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_validation_accepts_the_marginal_programs_and_build_gives_them(images):
+    assert pyro.settings.get("validate_poutine")
+    for kind, expected in (("marginal", MarginalELBO), ("reinforce", ReinforceELBO)):
+        assert type(build_estimator(InferenceConfig(kind=kind))) is expected
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    ("jit", "plain"), [(JitTraceGraph_ELBO, TraceGraph_ELBO), (JitTrace_ELBO, Trace_ELBO)]
+)
+def test_pyros_jit_gives_the_same_gradient_where_nothing_is_left_to_chance(jit, plain):
+    air, data = tiny(use_baselines=True, embed_net=[4]).double(), torch.rand(5, 6, 6)
+    with torch.no_grad():  # every object is there, and standard deviations are 1e-6
+        air.predict.mlp.layers[-1].bias[0] += 50
+        air.predict.mlp.layers[-1].bias[4:] -= 50
+        z_what = air.encode.mlp.layers[-1]
+        z_what.weight[air.z_what_size :], z_what.bias[air.z_what_size :] = 0, -50
+    found = []
+    for estimator in (jit(ignore_jit_warnings=True), plain()):
+        for _ in range(2):  # the first call records
+            air.zero_grad()
+            loss = estimator.loss_and_grads(air.model, air.guide, data)
+        found.append((loss, {name: p.grad for name, p in air.named_parameters()}))
+    (jit_loss, jit_gradients), (loss, slopes) = found
+    assert jit_loss == pytest.approx(loss, rel=0.02)
+    for name, slope in slopes.items():
+        if slope is not None:
+            # The baseline is told of log q, and so of the noise itself.
+            tolerance = 0.02 if name.startswith("bl.") else 1e-3
+            error = (jit_gradients[name] - slope).norm()
+            assert error < tolerance * slope.norm() + 1e-6, name

@@ -1,0 +1,111 @@
+"""`scripts/visualize.py` and `scripts/sample.py` on a small run."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from air.cli.compose import CONF
+from tests.helpers.in_process import run_script
+from tests.helpers.repository import REPOSITORY
+
+
+@pytest.fixture
+def run(smoke_run, tmp_path):
+    folder = shutil.copytree(smoke_run, tmp_path / "run")
+    shutil.rmtree(folder / "pictures")
+    return folder
+
+
+def command(script, *overrides, cwd=None):
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts" / f"{script}.py"), *overrides],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=cwd,
+    )
+
+
+def test_every_picture_is_written_in_both_formats(run, tmp_path):
+    result = command("visualize", f"run={run}", "num_images=60", "num_scenes=3", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}  # nothing of Hydra's own
+    written = {path.name for path in (run / "pictures").iterdir()}
+    always = {"reconstructions", "windows", "build_up", "confusion", "training_curves"}
+    always |= {"window_places", "prior_samples", "mistakes"}
+    for name in always:
+        assert {f"{name}.png", f"{name}.pdf"} <= written
+    assert "build_up.gif" in written
+
+
+def test_what_cannot_be_drawn_is_said(run, tmp_path):
+    np.savez(tmp_path / "mine.npz", x=np.zeros((10, 50, 50), np.uint8))
+    result = run_script(
+        "visualize",
+        f"run={run}",
+        "data=npz",
+        f"data.path={tmp_path / 'mine.npz'}",
+        "data.test_fraction=0.5",
+        "pictures=[confusion,mistakes,reconstructions]",
+        f"output={tmp_path / 'drawn'}",
+        "formats=[pdf]",
+    )
+    assert result.returncode == 0, result.stderr
+    for name in ("confusion", "mistakes"):
+        assert f"{name}: not drawn: the data has no counts" in result.stdout + result.stderr
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["reconstructions.pdf"]
+    assert not (run / "pictures").exists()
+
+
+def test_samples_are_images_that_training_can_read(run, tmp_path):
+    from air.data.config import NpzConfig
+    from air.data.npz import load_npz
+
+    result = command("sample", f"run={run}", "counts=[0,4]", "num_scenes=3", "arrays=true")
+    assert result.returncode == 0, result.stderr
+    names = {path.name for path in (run / "pictures").iterdir()}
+    assert names == {"samples.png", "samples.pdf", "samples.npz"}
+    path = str(run / "pictures" / "samples.npz")
+    data = load_npz(NpzConfig(kind="npz", path=path, test_path=path, test_fraction=0.5, seed=0))
+    assert data.test.count.tolist() == [0, 0, 0, 4, 4, 4]
+    assert not data.test.images[:3].any()
+    assert data.test.images[3:].flatten(1).any(-1).all()
+
+
+@pytest.mark.parametrize(
+    ("script", "overrides", "message"),
+    [
+        ("visualize", [], "run: is required, but missing"),
+        ("visualize", ["run=nowhere"], "nowhere holds no run"),
+        ("visualize", ["run={run}", "pictures=[window]"], "pictures.0: must be 'reconstruct"),
+        ("visualize", ["run={run}", "formats=[jpg]"], "formats.0: must be 'png' or 'pdf'"),
+        ("visualize", ["run={run}", "output={run}/train.log"], "output: must be a folder"),
+        ("visualize", ["run={run}", "data=multi_mnist", "data.canvas_size=60"], "images of 50"),
+        ("visualize", ["run={run}", "num_step=3"], "num_step: no such key; did you mean num_ste"),
+        ("sample", ["run={run}", "counts=[-1]"], "counts.0: must be greater than or equal to 0"),
+        ("sample", ["run={run}", "counts=[]"], "counts: "),
+    ],
+)
+def test_bad_input_is_one_line(run, script, overrides, message):
+    result = run_script(script, *(override.format(run=run) for override in overrides))
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert not (run / "pictures").exists()
+
+
+def test_every_picture_that_is_known_is_drawn_by_default():
+    from typing import get_args
+
+    import yaml
+
+    from air.pictures.config import PictureName
+
+    values = yaml.safe_load((CONF / "visualize.yaml").read_text())
+    assert set(values["pictures"]) == set(get_args(PictureName))

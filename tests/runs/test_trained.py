@@ -1,0 +1,35 @@
+"""Opening the folder of a run."""
+
+import pytest
+
+from air.config.parsing import parse_config
+from air.errors import CheckpointError, RunFolderError
+from air.model.count_prior import build_presence_schedule
+from air.runs.folder import read_config, write_config
+from air.runs.trained import open_run
+
+
+def test_a_run_comes_with_its_model_its_configuration_and_its_prior(smoke_run):
+    run = open_run(smoke_run)
+    assert run.config == parse_config(read_config(smoke_run))
+    assert run.iteration == run.config.train.num_iterations
+    assert not run.model.training
+    prior = build_presence_schedule(run.config.prior, run.config.model.num_steps)(run.iteration)
+    assert [run.z_pres_prior_p(t) for t in range(3)] == [prior(t) for t in range(3)]
+
+
+def test_a_run_from_before_there_was_a_setting_had_none_of_it(smoke_run, tmp_path):
+    values = read_config(smoke_run)
+    del values["search"], values["train"]["compiled"]
+    write_config(tmp_path, values, [])
+    config = parse_config(read_config(tmp_path))
+    assert config.search.kind == "none"
+    assert not config.train.compiled
+
+
+def test_a_folder_without_a_run_or_a_checkpoint_is_refused(tmp_path, smoke_run):
+    with pytest.raises(RunFolderError, match="holds no run"):
+        open_run(tmp_path)
+    write_config(tmp_path, read_config(smoke_run), [])
+    with pytest.raises(CheckpointError, match="has no checkpoint yet"):
+        open_run(tmp_path)

@@ -1,0 +1,228 @@
+"""Several processes take the steps that one would, and end together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import torch.multiprocessing
+
+from air.errors import ConfigError
+from air.runs.checkpoint import latest_checkpoint, read_checkpoint
+from air.runs.result import read_result
+from air.tracking.jsonl import read_metrics
+from air.training.processes import ALONE, check_shares, share_dreams
+from air.training.random_state import joined_states, random_states, restore_noise, seed_noise
+from tests.config.test_config import composed
+from tests.helpers.repository import REPOSITORY
+from tests.helpers.several_processes import CASES, SIZE, work
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What each process took away, by rank."""
+    folder = tmp_path_factory.mktemp("several")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    torch.multiprocessing.spawn(work, (port, folder), SIZE)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(SIZE)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_shares_take_the_step_of_the_whole_batch(results, case):
+    """Same noise fed: same parts, same norm before clipping, same weights after each step."""
+    alone, averages_alone = results[0]["alone"][case]
+    together, averages = results[0]["together"][case]
+    for one, two in zip(alone, together, strict=True):
+        assert two["parts"] == pytest.approx(one["parts"], rel=1e-4, abs=1e-4)
+        assert two["norm"] == pytest.approx(one["norm"], rel=1e-4)
+        for name, weights in one["weights"].items():
+            assert torch.allclose(two["weights"][name], weights, rtol=1e-5, atol=1e-6), name
+    assert any(one["norm"] > 5 for one in alone)  # clipping did something
+    assert averages.keys() == averages_alone.keys()
+    for name, value in averages_alone.items():
+        assert torch.allclose(averages[name], value, rtol=1e-4, atol=1e-4)
+    assert bool(averages) == case.startswith("average")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_processes_hold_the_same_weights_bit_for_bit(results, case):
+    (one, _), (two, _) = (result["together"][case] for result in results)
+    for a, b in zip(one, two, strict=True):
+        assert a["parts"] == b["parts"]
+        for name, weights in a["weights"].items():
+            assert torch.equal(weights, b["weights"][name])
+
+
+def test_what_one_process_wishes_all_know(results):
+    for result in results:
+        assert [step["stop"] for step in result["together"]["marginal"][0]] == [False, False, True]
+        assert result["highest"] == 15
+        assert result["by_first"] == 0
+
+
+def test_processes_draw_different_noise(results):
+    first, second = results[0]["states"]
+    assert not torch.equal(first["cpu"], second["cpu"])
+    assert results[1]["states"] == []
+
+
+def test_noise_goes_on_with_as_many_processes_and_starts_anew_with_others(caplog):
+    states = []
+    for rank in range(2):
+        seed_noise(0, 0, rank)
+        states.append(random_states(CPU))
+    saved = joined_states(states)
+    assert saved.keys() == {"cpu", "cpu-1"}
+    restore_noise(saved, CPU, rank=1, size=2, seed=0, iteration=7)
+    assert torch.equal(torch.get_rng_state(), states[1]["cpu"])
+    assert not caplog.text
+    drawn = set()
+    for size, rank in ((1, 0), (3, 0), (3, 2)):
+        restore_noise(saved, CPU, rank=rank, size=size, seed=0, iteration=7)
+        drawn.add((rank, torch.rand(1).item()))
+        assert f"written by 2 processes and is resumed by {size}" in caplog.text
+    assert len(drawn) == 2
+    assert not {value for _, value in drawn} & {torch.rand(1).item()}
+
+
+def test_batches_that_cannot_be_shared_are_refused():
+    from air.config.parsing import parse_config
+
+    config = parse_config(composed("experiment=smoke", "train.batch_size=64"))
+    check_shares(config, 4)
+    assert share_dreams(config.sleep, 4).batch_size == config.sleep.batch_size // 4
+    with pytest.raises(ConfigError, match=r"train.batch_size: must be a multiple of .* 3, got 64"):
+        check_shares(config, 3)
+    config = parse_config(composed("train.batch_size=60", "sleep.batch_size=64"))
+    with pytest.raises(ConfigError, match=r"sleep.batch_size: must be a multiple of .* 3, got 64"):
+        check_shares(config, 3)
+
+
+def test_one_process_exchanges_nothing():
+    parts = {"likelihood": torch.tensor(1.0)}
+    assert ALONE.sum_step([], parts, True) == (parts, True)
+    assert ALONE.gather(3) == [3]
+    assert ALONE.by_first(lambda: 3) == ALONE.highest(3) == 3
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def start(tmp_path, *overrides, size=2):
+    """Start `torchrun` as a user does."""
+    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
+    return subprocess.Popen(
+        [sys.executable, *command, str(REPOSITORY / "scripts" / "train.py"), *overrides],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(process):
+    return process.communicate(timeout=240)[0]
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 240
+    while not path.exists():
+        assert process.poll() is None, ended(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def children(process):
+    import psutil
+
+    return [child.pid for child in psutil.Process(process.pid).children()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["train.recorded=true"],
+        ["inference=reinforce", "baseline=neural", "sleep=none", "train.recorded=true"],
+        ["inference=reinforce", "baseline=moving_average", "sleep.codes=posterior"],
+    ],
+)
+def test_one_writer_and_other_numbers_of_processes(train_command, tmp_path, settings):
+    overrides = [*train_command.smoke, "train.num_pictures=0", *settings]
+    process = start(tmp_path, *overrides)
+    output = ended(process)
+    assert process.returncode == 0, output
+    assert output.count("iteration 20/20") == output.count("held-out count accuracy: ") == 1
+    (run_dir,) = tmp_path.glob("outputs/runs/*/*")  # one folder, though each has a random token
+    iterations = [line["iteration"] for line in read_metrics(run_dir / "metrics.jsonl")]
+    assert iterations == [5, 10, 10, 15, 20, 20]
+    assert read_result(run_dir).status == "finished"
+
+    text = train_command(f"resume={run_dir}", "train.num_iterations=30").stdout
+    assert "written by 2 processes and is resumed by 1: each draws new noise" in text
+    assert read_checkpoint(latest_checkpoint(run_dir)).random_states.keys() == {"cpu"}
+
+    process = start(tmp_path, f"resume={run_dir}", "train.num_iterations=40")
+    output = ended(process)
+    assert process.returncode == 0, output
+    assert "written by 1 process and is resumed by 2" in output
+    last = read_checkpoint(latest_checkpoint(run_dir))
+    assert last.iteration == 40
+    assert last.random_states.keys() == {"cpu", "cpu-1"}
+    assert all(len(value) == 64 for value in last.moving_averages.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_run_with_a_usable_checkpoint(train_command, tmp_path, victim):
+    run_dir = tmp_path / "run"
+    endless = ["train.num_pictures=0", "train.num_iterations=100000", "train.eval_every=100000"]
+    process = start(tmp_path, *train_command.smoke, *endless, f"hydra.run.dir={run_dir}")
+    wait_for(run_dir / "checkpoints" / "00000020.pt", process)
+    os.kill(children(process)[victim], signal.SIGKILL)
+    output = ended(process)
+    assert process.returncode == 1, output
+    assert output.count("error: another process of this run has ended") == 1
+    kept = read_checkpoint(latest_checkpoint(run_dir)).iteration
+    train_command(f"resume={run_dir}", f"train.num_iterations={kept + 3}")
+    assert read_checkpoint(latest_checkpoint(run_dir)).iteration == kept + 3
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_at_the_same_iteration(train_command, tmp_path):
+    run_dir = tmp_path / "run"
+    endless = ["train.num_pictures=0", "train.num_iterations=100000", "train.eval_every=100000"]
+    process = start(tmp_path, *train_command.smoke, *endless, f"hydra.run.dir={run_dir}")
+    wait_for(run_dir / "checkpoints" / "00000020.pt", process)
+    os.kill(children(process)[1], signal.SIGTERM)
+    output = ended(process)
+    assert output.count("stopped by SIGTERM at iteration") == 1
+    result = read_result(run_dir)
+    assert result.status == "stopped"
+    assert read_checkpoint(latest_checkpoint(run_dir)).iteration == result.iteration
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("train.batch_size=63", "error: train.batch_size: must be a multiple of"),
+        ("--multirun", "error: --multirun: a sweep must be run by one process, got 2"),
+        ("model.num_step=3", "error: model.num_step: no such key"),
+    ],
+)
+def test_what_is_wrong_is_said_once_and_leaves_nothing(train_command, tmp_path, override, line):
+    process = start(tmp_path, *train_command.smoke, override)
+    output = ended(process)
+    assert process.returncode == 1
+    assert output.count(line) == 1, output
+    assert not list(tmp_path.glob("outputs/*s/*/*"))
