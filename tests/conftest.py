@@ -61,7 +61,7 @@ def smoke_run(data_root, tmp_path_factory):
     from air.training.run import train
 
     folder = tmp_path_factory.mktemp("smoke") / "run"
-    overrides = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
+    overrides = ("experiment=smoke", f"data.root={data_root}", "train.step=eager")
     train(compose_config(overrides), folder, [])
     return folder
 
@@ -85,7 +85,7 @@ def train_command(tmp_path, data_root):
         return result
 
     # Recording takes longer than 20 plain steps; tests/training/test_trainer.py has both.
-    run.smoke = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
+    run.smoke = ("experiment=smoke", f"data.root={data_root}", "train.step=eager")
     return run
 
 
@@ -97,7 +97,7 @@ def uneven(data_root):
     def config(*overrides):
         small = ("train.num_iterations=12", "train.log_every=4", "train.eval_every=3")
         small += ("train.save_every=5", "train.eval_size=40", "train.batch_size=8")
-        small += ("data.num_test=40", f"data.root={data_root}", "train.recorded=false")
+        small += ("data.num_test=40", f"data.root={data_root}", "train.step=eager")
         return compose_config(("experiment=smoke", *small, "train.num_pictures=0", *overrides))
 
     return config

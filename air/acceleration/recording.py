@@ -1,86 +1,74 @@
-"""The gradient of one batch: by Pyro's handlers each time, or recorded once and played back."""
+"""The gradient of one batch, recorded once and played back."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
 
+from air.acceleration.black_pixels import is_mostly_black, skip_black_pixels
 from air.acceleration.compiling import compile_recording
 from air.acceleration.simplifying import bind, simplify
 from air.inference.objective import Objective
 from air.model.air import AIR
 
-log = logging.getLogger(__name__)
-
-# (batch, trial probabilities (num_steps,)) -> the objective's parts, summed over images; every
-# parameter's `grad` is set on the way.
-Gradients = Callable[[Tensor, Tensor], dict[str, Tensor]]
-
-
-class HandlerGradients:
-    """Runs model and guide under Pyro's handlers and differentiates, for every batch anew.
-
-    Args:
-        objective: what is differentiated.
-        model: whose parameters get gradients.
-    """
-
-    def __init__(self, objective: Objective, model: AIR) -> None:
-        self.objective = objective
-        self.model = model
-
-    def __call__(self, batch: Tensor, trial_probabilities: Tensor) -> dict[str, Tensor]:
-        """Set the gradients of a batch (N, x_size, x_size); return the parts."""
-        self.model.zero_grad(set_to_none=True)
-        loss, parts = self.objective(self.model, batch, trial_probabilities)
-        loss.backward()
-        return parts
-
 
 class RecordedGradients:
-    """Records the tensor operations of `HandlerGradients` on the first batch, and plays them back.
+    """Records the tensor operations of an eager gradient on the first batch, and plays them back.
 
     Which operations run depends on the shape of the batch only, so neither Pyro's handlers nor
     autograd need to work them out again: what is left of a step is arithmetic. Playing back draws
-    the same random numbers and gives the same gradients: bit for bit, or, compiled, but for
-    rounding.
+    the same random numbers and gives the same gradients: bit for bit or, compiled or where black
+    pixels are skipped, but for rounding.
 
     Args:
         objective: what is differentiated.
-        model: whose parameters get gradients.
+        air: whose parameters get gradients.
+        images: (N, x_size, x_size), some of those to come, of any type: on the CPU, products with
+            pixels skip what is black if most of it is.
         compiled: whether a recording is compiled before it is played back.
     """
 
-    def __init__(self, objective: Objective, model: AIR, compiled: bool = False) -> None:
+    def __init__(
+        self, objective: Objective, air: AIR, images: Tensor | None = None, compiled: bool = False
+    ) -> None:
         self.objective = objective
-        self.model = model
+        self.air = air
+        self.skips_black = (
+            images is not None and air.device.type == "cpu" and is_mostly_black(images)
+        )
         self.compiled = compiled
-        self.parameters: list[nn.Parameter] = list(model.parameters())
+        self.parameters: list[nn.Parameter] = list(air.parameters())
+        self._metric_names: list[str] = []
         self._recordings: dict[torch.Size, Callable[..., Any]] = {}
 
     def __call__(self, batch: Tensor, trial_probabilities: Tensor) -> dict[str, Tensor]:
-        """Set the gradients of a batch (N, x_size, x_size); return the parts."""
-        gradients, parts = self.play(batch, trial_probabilities)
+        """Set the gradients of a batch (N, x_size, x_size); return the metrics."""
+        gradients, metrics = self.play(batch, trial_probabilities)
+        return self.hand_out(gradients, metrics)
+
+    def hand_out(
+        self, gradients: Sequence[Tensor | None], metrics: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """Give each parameter its gradient, and each metric its name."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        return dict(zip(self.objective.part_names, parts, strict=True))
+        return dict(zip(self._metric_names, metrics, strict=True))
 
     def play(
         self, batch: Tensor, trial_probabilities: Tensor
     ) -> tuple[list[Tensor | None], list[Tensor]]:
-        """Return the gradient of every parameter, and the parts in the order of their names."""
+        """Return the gradient of every parameter, and the metrics in the order of their names."""
         recording = self._recordings.get(batch.shape)
         if recording is None:
             recording = self.record(batch, trial_probabilities)
             self._recordings[batch.shape] = recording
         with torch.no_grad():
-            gradients, parts = recording(self.parameters, batch, trial_probabilities)
-        return gradients, parts
+            gradients, metrics = recording(self.parameters, batch, trial_probabilities)
+        return gradients, metrics
 
     def record(self, batch: Tensor, trial_probabilities: Tensor) -> Callable[..., Any]:
         """Run once, leaving parameters and random state alone, and return what was run."""
@@ -90,9 +78,10 @@ class RecordedGradients:
             parameters: list[Tensor], batch: Tensor, trial_probabilities: Tensor
         ) -> tuple[tuple[Tensor | None, ...], list[Tensor]]:
             # The recorder knows tensors by identity: the model's parameters are these very ones.
-            loss, parts = self.objective(self.model, batch, trial_probabilities)
-            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-            return gradients, [parts[name] for name in self.objective.part_names]
+            estimate = self.objective(self.air, batch, trial_probabilities)
+            gradients = torch.autograd.grad(estimate.loss, parameters, allow_unused=True)
+            self._metric_names = list(estimate.metrics)
+            return gradients, list(estimate.metrics.values())
 
         devices = [batch.device] if batch.device.type == "cuda" else []
         # Validation asks for values, which a recording does not have.
@@ -100,6 +89,8 @@ class RecordedGradients:
             recording = make_fx(program)(self.parameters, batch, trial_probabilities)
         recording.graph.eliminate_dead_code()
         simplify(recording)
+        if self.skips_black:
+            skip_black_pixels(recording, batch_position=len(self.parameters))
         if self.compiled:
             return compile_recording(recording)
         _write_in_place(recording, self.parameters)
@@ -114,7 +105,7 @@ def _write_in_place(recording: Any, parameters: list[nn.Parameter]) -> None:
     Gradients of weights are a step's largest tensors, and new memory costs more than the product.
     """
     (output,) = recording.graph.find_nodes(op="output")
-    gradients = output.args[0][: len(parameters)]  # before the parts
+    gradients = output.args[0][: len(parameters)]  # before the metrics
     for position, (node, parameter) in enumerate(zip(gradients, parameters, strict=True)):
         if node is None or node.target is not torch.ops.aten.mm.default or len(node.users) > 1:
             continue
@@ -131,22 +122,19 @@ class CudaGraphGradients(RecordedGradients):
     The graph reads its batch from and leaves its gradients in tensors of its own.
     """
 
-    def __init__(self, objective: Objective, model: AIR) -> None:
-        super().__init__(objective, model)
+    def __init__(self, objective: Objective, air: AIR) -> None:
+        super().__init__(objective, air)
         self._graphs: dict[torch.Size, Any] = {}
 
     def __call__(self, batch: Tensor, trial_probabilities: Tensor) -> dict[str, Tensor]:
-        """Set the gradients of a batch (N, x_size, x_size); return the parts."""
+        """Set the gradients of a batch (N, x_size, x_size); return the metrics."""
         if batch.shape not in self._graphs:
             self._graphs[batch.shape] = self._capture(batch, trial_probabilities)
-        graph, inputs, (gradients, parts) = self._graphs[batch.shape]
+        graph, inputs, (gradients, metrics) = self._graphs[batch.shape]
         inputs[0].copy_(batch, non_blocking=True)
         inputs[1].copy_(trial_probabilities, non_blocking=True)
         graph.replay()
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        names = self.objective.part_names
-        return {name: part.clone() for name, part in zip(names, parts, strict=True)}
+        return self.hand_out(gradients, [metric.clone() for metric in metrics])
 
     def _capture(self, batch: Tensor, trial_probabilities: Tensor) -> Any:
         inputs = batch.clone(), trial_probabilities.to(batch.device, copy=True)
@@ -160,35 +148,3 @@ class CudaGraphGradients(RecordedGradients):
         with torch.random.fork_rng(devices=[batch.device]), torch.cuda.graph(graph):
             outputs = self.play(*inputs)
         return graph, inputs, outputs
-
-
-def build_gradients(
-    objective: Objective,
-    model: AIR,
-    device: torch.device,
-    recorded: bool,
-    compiled: bool = False,
-) -> Gradients:
-    """Return how the gradient of a batch is computed.
-
-    Args:
-        objective: what is differentiated.
-        model: on its device.
-        device: on a GPU a recording becomes a CUDA graph.
-        recorded: record the first batch and play it back, or run Pyro's handlers every time.
-        compiled: compile the recording.
-
-    Raises:
-        ValueError: nothing is recorded that could be compiled, or it becomes a CUDA graph.
-    """
-    if recorded and model.baseline_decay is not None:
-        # Pyro keeps the average in its parameter store, where no recording can follow it.
-        log.info("a decaying-average baseline is not recorded: Pyro's handlers run at every step")
-        recorded = False
-    if compiled and (not recorded or device.type == "cuda"):
-        raise ValueError("compiled must be False where nothing is recorded, and on a GPU")
-    if not recorded:
-        return HandlerGradients(objective, model)
-    if device.type == "cuda":
-        return CudaGraphGradients(objective, model)
-    return RecordedGradients(objective, model, compiled)

@@ -14,7 +14,6 @@ from air.config.schema import Config
 from air.data.scenes import Data, Scenes
 from air.errors import DataError
 from air.model.air import AIR
-from air.model.posterior import infer
 
 _CHUNK = 500  # images at a time, which bounds memory
 
@@ -70,7 +69,7 @@ def _train(config: Config, data: Data, target: float, look_every: int) -> Accura
                 torch.cuda.synchronize()
             seconds += time.perf_counter() - started
             if iteration % look_every == 0 or iteration == config.train.num_iterations:
-                looks.append((iteration, seconds, count_accuracy(trainer.model, data.test)))
+                looks.append((iteration, seconds, count_accuracy(trainer.air, data.test)))
     reached = next((look for look in looks if look[2] >= target), None)
     return AccuracyRow(
         seed=config.seed,
@@ -82,7 +81,7 @@ def _train(config: Config, data: Data, target: float, look_every: int) -> Accura
     )
 
 
-def count_accuracy(model: AIR, scenes: Scenes) -> float:
+def count_accuracy(air: AIR, scenes: Scenes) -> float:
     """Return the share of images whose most probable count is right.
 
     Raises:
@@ -91,5 +90,5 @@ def count_accuracy(model: AIR, scenes: Scenes) -> float:
     if scenes.count is None:
         raise DataError("data: must have the true counts of the held-out images, but has none")
     chunks = scenes.images.split(_CHUNK)
-    count = torch.cat([infer(model, images).count for images in chunks]).cpu()
+    count = torch.cat([air.infer_scenes(images).count for images in chunks]).cpu()
     return (count == scenes.count).double().mean().item()

@@ -18,7 +18,7 @@ from air.benchmark.workloads import example_data
 from air.config.schema import Config
 from air.data.config import SceneConfig
 from air.errors import AIRError
-from air.training.run import build_model, choose_device
+from air.training.run import choose_device
 
 TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 METRICS = "metrics.jsonl"
@@ -102,7 +102,7 @@ def measure_inference(config: Config, rounds: int, num_images: int = 10_000) -> 
     assert isinstance(config.data, SceneConfig)
     with pyro.validation_enabled(False):
         data = example_data(config.data, num_images)
-        model = build_model(config, data.test.x_size).to(choose_device(config))
-        times = interleaved({"infer": lambda: model.infer(data.test.images)}, rounds, warmup=1)
+        air = config.build_model(data.test.x_size).to(choose_device(config))
+        times = interleaved({"infer": lambda: air.infer(data.test.images)}, rounds, warmup=1)
     seconds = times["infer"].median
     return InferenceRow(num_images, seconds, num_images / seconds)

@@ -22,7 +22,8 @@ from air.cli.compose import compose_config
 from air.config.schema import Config
 from air.data.loading import load_data
 from air.errors import ConfigError
-from air.training.run import check_compiled, choose_device
+from air.training.gradients import check_step
+from air.training.run import choose_device
 
 _COMMAND_ROUNDS = 5  # a start takes seconds
 
@@ -63,13 +64,13 @@ def measure(request: Request) -> dict[str, list[Any]]:
     """
     config = compose_config((*request.overrides, "tracking=none"))
     plain = {"steps", "growth", "contention"} & set(request.sections)
-    if config.train.compiled and plain:
+    if config.train.step == "compiled" and plain:
         raise ConfigError(
-            "train.compiled: must be false for steps, which compiles some of them itself, for "
+            "train.step: must not be compiled for steps, which compiles some of them itself, for "
             "growth, which looks into them, and for contention, as compiled steps keep their "
             "number of threads, got True"
         )
-    check_compiled(config, choose_device(config))
+    check_step(config, choose_device(config))
     if request.checkout is not None:
         check_checkout(request.checkout)
     keep_freed_memory()  # as a run does

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 # The networks of Pyro's tutorial, which Pyro's own example is built with too.
 _REFERENCE = ("experiment=pyro_tutorial", "train.batch_size=64")
 _MARGINAL = (*_REFERENCE, "inference=marginal", "baseline=none")
-_COMPILED, _COMPILED_SUFFIX = "train.compiled=true", ", compiled"
+_COMPILED, _COMPILED_SUFFIX = "train.step=compiled", ", compiled"
 
 REFERENCE_NAME = "Pyro's examples/air"
 
@@ -45,7 +45,7 @@ STEPS: dict[str, StepKind] = {
     "pixels, marginal, compiled": StepKind((*_MARGINAL, _COMPILED)),
     "quickstart": StepKind(()),
     "quickstart, compiled": StepKind((_COMPILED,)),
-    "quickstart, not recorded": StepKind(("train.recorded=false",)),
+    "quickstart, not recorded": StepKind(("train.step=eager",)),
 }
 
 

@@ -18,12 +18,11 @@ from air.data.digits import bundled_digits
 from air.data.multi_mnist import draw_scenes
 from air.data.scenes import Data
 from air.errors import DataError
-from air.inference.building import build_objective
-from air.inference.config import NeuralBaselineConfig
-from air.model.count_prior import build_presence_schedule
+from air.inference.config import NeuralBaselineConfig, ReinforceConfig
 from air.model.images import to_unit
 from air.tracking.tracker import NullTracker
-from air.training.run import build_model, check_compiled, choose_device
+from air.training.gradients import check_step
+from air.training.run import choose_device
 from air.training.trainer import Trainer
 
 Step = Callable[[], None]
@@ -54,17 +53,10 @@ def build_trainer(config: Config, data: Data) -> Trainer:
     """
     pyro.set_rng_seed(config.seed)
     device = choose_device(config)
-    check_compiled(config, device)
-    model = build_model(config, data.train.x_size).to(device)
-    return Trainer(
-        config,
-        model,
-        build_objective(config.inference, config.sleep, config.search),
-        build_presence_schedule(config.prior, config.model.num_steps),
-        data,
-        Path("nowhere"),
-        NullTracker(),
-    )
+    check_step(config, device)
+    air = config.build_model(data.train.x_size).to(device)
+    objective = config.build_objective()
+    return Trainer(config, air, objective, data, Path("nowhere"), NullTracker())
 
 
 def our_step(config: Config, black: bool = True) -> Step:
@@ -93,7 +85,8 @@ def reference_step(checkout: Path, config: Config) -> Step:
     assert isinstance(config.data, SceneConfig)
     assert network.embed_net is None
     assert network.embed_channels is None
-    assert isinstance(config.baseline, NeuralBaselineConfig)
+    assert isinstance(config.inference, ReinforceConfig)
+    assert isinstance(config.inference.baseline, NeuralBaselineConfig)
     air = _load_example(checkout).AIR(
         num_steps=network.num_steps,
         x_size=config.data.canvas_size,
@@ -103,7 +96,7 @@ def reference_step(checkout: Path, config: Config) -> Step:
         encoder_net=list(network.encoder_net),
         decoder_net=list(network.decoder_net),
         predict_net=list(network.predict_net),
-        bl_predict_net=list(config.baseline.net),
+        bl_predict_net=list(config.inference.baseline.net),
         non_linearity=network.non_linearity,
         decoder_output_bias=network.decoder_output_bias,
         decoder_output_use_sigmoid=network.decoder_output_use_sigmoid,
@@ -114,7 +107,7 @@ def reference_step(checkout: Path, config: Config) -> Step:
     optimizer = Adam(lambda name: {"lr": rates["bl_" in name]})
     scenes = example_data(config.data, 2 * config.train.batch_size).test
     images = to_unit(scenes.images, torch.device("cpu"))
-    prior = build_presence_schedule(config.prior, network.num_steps)(0)
+    prior = config.prior.build(network.num_steps)(0)
     svi = pyro.infer.SVI(air.model, air.guide, optimizer, pyro.infer.TraceGraph_ELBO())
 
     def step() -> None:

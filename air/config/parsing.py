@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -48,7 +49,14 @@ def parse_as(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
         # As JSON, because strict validation of Python values refuses a dict for a dataclass.
         return TypeAdapter(schema).validate_json(json.dumps(values))
     except ValidationError as error:
-        problems = [_describe(item, values, schema) for item in error.errors()]
+        items = error.errors()
+        # An option that has no meaning inside another; its fields are then not to blame.
+        wrong = [item["loc"][:-1] for item in items if _is_wrong_option(item)]
+        problems = [
+            _describe(item, values, schema)
+            for item in items
+            if _is_wrong_option(item) or item["loc"][:-1] not in wrong
+        ]
         raise ConfigError("; ".join(problems)) from None
 
 
@@ -79,13 +87,9 @@ def check_sizes(config: Config, x_size: int, num_train: int) -> None:
         num_train: number of training images.
 
     Raises:
-        ConfigError: the window does not fit the image, or a batch is larger than the data.
+        ConfigError: no model has these sizes, or a batch is larger than the data.
     """
-    if config.model.window_size > x_size:
-        raise ConfigError(
-            f"model.window_size: must be at most the image's {x_size} pixels, "
-            f"got {config.model.window_size}"
-        )
+    config.model.check(x_size)
     if config.train.batch_size > num_train:
         raise ConfigError(
             f"train.batch_size: must be at most the {num_train} training images, "
@@ -94,50 +98,14 @@ def check_sizes(config: Config, x_size: int, num_train: int) -> None:
 
 
 def _check_across_fields(config: Config) -> None:
-    data = config.data
-    if isinstance(data, SceneConfig):
-        check_scenes(data)
-        check_sizes(config, data.canvas_size, data.num_train)
-    num_convolutions = len(config.model.embed_channels or ())
-    for name in ("embed_kernels", "embed_strides"):
-        numbers = getattr(config.model, name)
-        if numbers is not None and len(numbers) != num_convolutions:
-            raise ConfigError(
-                f"model.{name}: must have one number for each of the {num_convolutions} "
-                f"model.embed_channels, got {numbers}"
-            )
-    if config.inference.kind == "marginal" and not config.model.use_masking:
-        raise ConfigError(
-            "model.use_masking: must be true with inference=marginal, which is defined for the "
-            "masked objective only, got False; inference=reinforce trains without masking"
-        )
-    if config.train.compiled:
-        if not config.train.recorded:
-            raise ConfigError(
-                "train.recorded: must be true with train.compiled=true, which compiles what was "
-                "recorded, got False"
-            )
-        if config.inference.kind == "reinforce" and config.baseline.kind == "moving_average":
-            raise ConfigError(
-                "baseline.kind: must be neural or none with train.compiled=true, as Pyro keeps the "
-                "average where no recording can follow it, got moving_average"
-            )
-    if config.search.kind == "cuts":
-        if config.inference.kind != "marginal":
-            raise ConfigError(
-                "inference.kind: must be marginal with search=cuts, which compares the bounds of "
-                f"all counts, got {config.inference.kind}"
-            )
-        if config.model.num_steps < 2:
-            raise ConfigError(
-                "model.num_steps: must be at least 2 with search=cuts, which looks for pairs, "
-                f"got {config.model.num_steps}"
-            )
-        if isinstance(data, SceneConfig) and data.max_objects > 2:
-            raise ConfigError(
-                "data.max_objects: must be at most 2 with search=cuts, which tells one object from "
-                f"two, got {data.max_objects}; search=none has no limit"
-            )
+    if isinstance(config.data, SceneConfig):
+        check_scenes(config.data)
+        check_sizes(config, config.data.canvas_size, config.data.num_train)
+    config.inference.check(config.model, config.data)
+
+
+def _is_wrong_option(item: Any) -> bool:
+    return bool(item["type"] == "literal_error" and item["loc"][-1] == "kind")
 
 
 def _describe(item: Any, values: Mapping[str, Any], schema: type[Any]) -> str:
@@ -157,6 +125,13 @@ def _describe(item: Any, values: Mapping[str, Any], schema: type[Any]) -> str:
             return f"{key}: must be a list, got {item['input']!r}"
         case "string_pattern_mismatch":
             return f"{key}: must match {item['ctx']['pattern']}, got {item['input']!r}"
+    if _is_wrong_option(item) and "." in (group := key.removesuffix(".kind")):
+        outer, _, inner = group.rpartition(".")
+        option = functools.reduce(lambda inside, name: inside[name], outer.split("."), values)
+        return (
+            f"{inner}: must be {item['ctx']['expected']} with {outer}={option['kind']}, "
+            f"got {item['input']!r}"
+        )
     requirement = item["msg"].removeprefix("Input should ")
     return f"{key}: must {requirement}, got {item['input']!r}"
 

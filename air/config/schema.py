@@ -5,16 +5,27 @@ Every field is required: values live in YAML alone. An unknown key or a 3 for a 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from air.data.config import DataConfig
 from air.fields import Seed, UserPath, strict
-from air.inference.config import BaselineConfig, InferenceConfig, SearchConfig, SleepConfig
-from air.model.config import ModelConfig, PriorConfig
+from air.inference.config import InferenceConfig, SleepConfig
+from air.model.config import (
+    AttentionConfig,
+    BackgroundConfig,
+    CompositingConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    PriorConfig,
+)
 from air.tracking.config import TrackingConfig
 from air.training.config import OptimConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from air.inference.objective import Objective
+    from air.model.air import AIR
 
 
 @strict
@@ -27,11 +38,35 @@ class Config:
     resume: UserPath | None
     data: Annotated[DataConfig, Field(discriminator="kind")]
     model: ModelConfig
-    prior: Annotated[PriorConfig, Field(discriminator="kind")]
-    baseline: Annotated[BaselineConfig, Field(discriminator="kind")]
+    attention: AttentionConfig
+    background: BackgroundConfig
+    compositing: CompositingConfig
+    likelihood: LikelihoodConfig
+    prior: PriorConfig
     inference: InferenceConfig
-    sleep: Annotated[SleepConfig, Field(discriminator="kind")]
-    search: Annotated[SearchConfig, Field(discriminator="kind")]
+    sleep: SleepConfig
     optim: OptimConfig
     train: TrainConfig
     tracking: Annotated[TrackingConfig, Field(discriminator="kind")]
+
+    def build_model(self, x_size: int) -> AIR:
+        """Return a new model.
+
+        Args:
+            x_size: width and height of an image, in pixels.
+        """
+        return self.model.build(
+            x_size,
+            self.attention,
+            self.background,
+            self.compositing,
+            self.likelihood,
+            **self.inference.baseline.arguments(),
+        )
+
+    def build_objective(self) -> Objective:
+        """Return what a step minimises."""
+        from air.inference.objective import Objective
+
+        terms = [*self.sleep.build_terms(), *self.inference.search.build_terms()]
+        return Objective(self.inference.build(), terms)

@@ -15,8 +15,8 @@ from air.acceleration.threads import computing_with
 from air.demo.requests import RenderRequest
 from air.errors import AIRError
 from air.model.air import AIR
+from air.model.canvas import ObjectLatents
 from air.model.images import to_unit
-from air.model.posterior import infer
 from air.model.windows import image_to_window, window_boxes
 
 
@@ -28,11 +28,11 @@ class Viewer:
     """Looks at images and renders objects, for one visitor at a time.
 
     Args:
-        model: a trained model, on the CPU.
+        air: a trained model, on the CPU.
     """
 
-    def __init__(self, model: AIR) -> None:
-        self.model = model
+    def __init__(self, air: AIR) -> None:
+        self.air = air
         self._lock = threading.Lock()
 
     def infer(self, pixels: list[list[int]], num_steps: int | None = None) -> dict[str, Any]:
@@ -50,17 +50,17 @@ class Viewer:
         Raises:
             RequestError: the image has another size than the model's.
         """
-        size = self.model.x_size
+        size = self.air.x_size
         if len(pixels) != size or any(len(row) != size for row in pixels):
             raise RequestError(f"pixels: must be {size} rows of {size} values")
         images = torch.tensor([pixels], dtype=torch.uint8)
         with self._alone():
-            posterior = infer(self.model, images, num_steps)
+            posterior = self.air.infer_scenes(images, num_steps)
             z_where = posterior.z_where[0]  # (T, 3)
             glimpses = image_to_window(
-                z_where, to_unit(images, "cpu", z_where.dtype), self.model.window_size
+                z_where, to_unit(images, "cpu", z_where.dtype), self.air.window_size
             )  # (T, window_size, window_size)
-            decodings = self._decoded(posterior.z_what[0])
+            decodings = self.air.model.windows(posterior.z_what[0])  # (T, window_size, window_size)
         # P(count > t) for each step t
         present = posterior.count_probs[0].flip(0).cumsum(0).flip(0)[1:].clamp(max=1)
         return {
@@ -94,15 +94,15 @@ class Viewer:
         Raises:
             RequestError: a code has another length than the model's.
         """
-        if any(len(step.z_what) != self.model.z_what_size for step in request.steps):
-            raise RequestError(f"z_what: must have {self.model.z_what_size} values")
+        if any(len(step.z_what) != self.air.z_what_size for step in request.steps):
+            raise RequestError(f"z_what: must have {self.air.z_what_size} values")
         z_pres = torch.tensor([[float(step.present) for step in request.steps]])  # (1, T)
         z_where = torch.tensor([[step.z_where for step in request.steps]])  # (1, T, 3)
         z_what = torch.tensor([[step.z_what for step in request.steps]])  # (1, T, z_what_size)
         with self._alone():
-            canvas = self.model.render(z_pres, z_where, z_what)[0]
-            decodings = self._decoded(z_what[0])
-        boxes = window_boxes(z_where[0], self.model.x_size)
+            canvas = self.air.model.render(ObjectLatents(z_pres, z_where, z_what))[0]
+            decodings = self.air.model.windows(z_what[0])
+        boxes = window_boxes(z_where[0], self.air.x_size)
         return {
             "reconstruction": grey(canvas),
             "steps": [
@@ -110,10 +110,6 @@ class Viewer:
                 for box, decoding in zip(boxes.tolist(), decodings, strict=True)
             ],
         }
-
-    def _decoded(self, z_what: Tensor) -> Tensor:
-        size = self.model.window_size
-        return self.model.decode(z_what).unflatten(-1, (size, size))  # (T, size, size)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

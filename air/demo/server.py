@@ -41,7 +41,7 @@ def build_app(run: TrainedRun, config: DemoConfig) -> Starlette:
         run: the run to show.
         config: limits of uploads and sliders.
     """
-    viewer = Viewer(run.model)
+    viewer = Viewer(run.air)
     _, digits = bundled_digits()  # the test digits, of which no training scene is made
     description = described(run, config)
 
@@ -63,7 +63,7 @@ def build_app(run: TrainedRun, config: DemoConfig) -> Starlette:
         limits = config.uploads
         content = await _body(request, int(limits.max_megabytes * MEGA))
         pixels = await run_in_threadpool(
-            read_upload, content, run.model.x_size, limits.max_megapixels
+            read_upload, content, run.air.x_size, limits.max_megapixels
         )
         return JSONResponse({"pixels": pixels.tolist()})
 
@@ -81,13 +81,13 @@ def build_app(run: TrainedRun, config: DemoConfig) -> Starlette:
 
 def described(run: TrainedRun, config: DemoConfig) -> dict[str, Any]:
     """Return what the page must know of the run before it shows anything."""
-    model = run.model
+    air = run.air
     return {
         "run": run.folder.resolve().name,
         "iteration": run.iteration,
-        "x_size": model.x_size,
-        "num_steps": model.num_steps,
-        "z_what_size": model.z_what_size,
+        "x_size": air.x_size,
+        "num_steps": air.num_steps,
+        "z_what_size": air.z_what_size,
         "digit_size": digit_size(run),
         "colours": STEP_COLOURS,
         "max_upload_megabytes": config.uploads.max_megabytes,
@@ -95,7 +95,7 @@ def described(run: TrainedRun, config: DemoConfig) -> dict[str, Any]:
             "scale": config.sliders.scale,
             "position": config.sliders.position,
             "what": config.sliders.what,
-            "num_components": min(config.sliders.num_components, model.z_what_size),
+            "num_components": min(config.sliders.num_components, air.z_what_size),
         },
     }
 
@@ -105,7 +105,7 @@ def digit_size(run: TrainedRun) -> float:
     data = run.config.data
     if isinstance(data, SceneConfig):
         return DIGIT_SIZE / data.digit_scale_mean
-    return run.model.x_size / run.config.model.scale_prior_mean / _INK_SHARE
+    return run.air.x_size / run.config.model.scale_prior_mean / _INK_SHARE
 
 
 def one_of_each(digits: Digits, page: int) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def bound(subject: Subject) -> Iterator[tuple[str, Value]]:
         with torch.random.fork_rng(devices=[]):
             # Each image has its own noise, so that its figure does not depend on the others.
             torch.manual_seed(subject.config.seed * 1_000_003 + i)
-            weights = log_weights(subject.run.model, image, max(asked), subject.run.z_pres_prior_p)
+            weights = log_weights(subject.run.air, image, max(asked), subject.run.z_pres_prior_p)
         for k, of_images in bounds.items():
             of_images.append(importance_bound(weights, k))
     for k, of_images in bounds.items():
@@ -75,13 +75,11 @@ def importance_bound(weights: Tensor, k: int) -> float:
 
 
 @torch.no_grad()
-def log_weights(
-    model: AIR, image: Tensor, num_samples: int, z_pres_prior_p: PresencePrior
-) -> Tensor:
+def log_weights(air: AIR, image: Tensor, num_samples: int, z_pres_prior_p: PresencePrior) -> Tensor:
     """Return log p(x, z) - log q(z | x) of samples z from the guide, in nats, (num_samples,).
 
     Args:
-        model: whose model and guide are run.
+        air: whose model and guide are run.
         image: (x_size, x_size), in [0, 1].
         num_samples: how many.
         z_pres_prior_p: step -> trial probability of its object.
@@ -90,8 +88,8 @@ def log_weights(
     for start in range(0, num_samples, _BLOCK):
         copies = image.expand(min(_BLOCK, num_samples - start), -1, -1)
         with OwnParameters():
-            guide: Any = poutine.trace(model.guide).get_trace(copies, z_pres_prior_p=z_pres_prior_p)
-            replayed = poutine.replay(model.model, trace=guide)
+            guide: Any = poutine.trace(air.guide).get_trace(copies, z_pres_prior_p=z_pres_prior_p)
+            replayed = poutine.replay(air.model, trace=guide)
             joint: Any = poutine.trace(replayed).get_trace(copies, z_pres_prior_p=z_pres_prior_p)
         blocks.append(_log_density(joint) - _log_density(guide))
     return torch.cat(blocks)

@@ -54,7 +54,7 @@ def downstream(subject: Subject) -> Iterator[tuple[str, Value]]:
     vae = train_vae(
         torch.from_numpy(_pixels(unlabelled.subset(slice(settings.num_unlabelled)))),
         codes["latents"].shape[1],
-        subject.run.model.likelihood_sd,
+        subject.run.config.model.likelihood_sd,
         subject.config.seed,
     )
     with torch.no_grad():

@@ -15,4 +15,4 @@ def elbo(subject: Subject) -> Iterator[tuple[str, Value]]:
         elbo, likelihood, kl_pres, kl_where, kl_what: per image, in nats.
     """
     run = subject.run
-    yield from elbo_parts(run.model, subject.scenes.images, run.z_pres_prior_p).items()
+    yield from elbo_parts(run.air, subject.scenes.images, run.z_pres_prior_p).items()

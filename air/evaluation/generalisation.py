@@ -47,13 +47,13 @@ def generalisation(subject: Subject) -> Iterator[tuple[str, Value]]:
         except DataError as error:  # so many digits do not fit; the rest can be measured
             log.warning("generalisation: count_%d not measured: %s", n, error)
             continue
-        count = _inferred(subject, scenes.images, max(n + 1, subject.run.model.num_steps))
+        count = _inferred(subject, scenes.images, max(n + 1, subject.run.air.num_steps))
         yield f"count_{n}_accuracy", _accuracy(count, scenes)
         yield f"count_{n}_mean", count.double().mean().item()
     for size in settings.canvas_sizes:
         scenes = _drawn(data, **sizes, canvas_size=size)
-        images = scaled(scenes.images, subject.run.model.x_size)
-        count = _inferred(subject, images, subject.run.model.num_steps)
+        images = scaled(scenes.images, subject.run.air.x_size)
+        count = _inferred(subject, images, subject.run.air.num_steps)
         yield f"canvas_{size}_accuracy", _accuracy(count, scenes)
 
 
@@ -69,8 +69,8 @@ def scaled(images: Tensor, x_size: int) -> Tensor:
 
 
 def _inferred(subject: Subject, images: Tensor, num_steps: int) -> Tensor:
-    model, config = subject.run.model, subject.config
-    return infer_in_batches(model, images, config, "generalisation", num_steps).count
+    air, config = subject.run.air, subject.config
+    return infer_in_batches(air, images, config, "generalisation", num_steps).count
 
 
 def _accuracy(count: Tensor, scenes: Scenes) -> float:

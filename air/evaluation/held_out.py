@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from air.data.scenes import Scenes
-from air.inference.estimator import PARTS, Estimator, elbo_of
+from air.inference.estimator import Estimator
 from air.inference.marginal import MarginalELBO
 from air.inference.reinforce import ReinforceELBO
 from air.model.air import AIR
 from air.model.images import to_unit
 from air.model.parameters import OwnParameters
-from air.model.posterior import infer
 from air.model.presence import PresencePrior
 from air.tracking.values import ConfusionMatrix, Histogram
 
@@ -69,19 +68,21 @@ class Evaluation:
         return values
 
 
-def evaluate(model: AIR, scenes: Scenes, z_pres_prior_p: PresencePrior) -> Evaluation:
+def evaluate(air: AIR, scenes: Scenes, z_pres_prior_p: PresencePrior) -> Evaluation:
     """Measure a model, without touching the random state of its training.
 
     Args:
-        model: what to measure.
+        air: what to measure.
         scenes: images it was not trained on.
         z_pres_prior_p: the presence prior in the ELBO.
     """
-    count = torch.cat([infer(model, images).count for images in scenes.images.split(_CHUNK)]).cpu()
-    parts = elbo_parts(model, scenes.images, z_pres_prior_p)
+    count = torch.cat(
+        [air.infer_scenes(images).count for images in scenes.images.split(_CHUNK)]
+    ).cpu()
+    parts = elbo_parts(air, scenes.images, z_pres_prior_p)
     if scenes.count is None:
         return Evaluation(parts, count, None, None)
-    confusion = confusion_matrix(scenes.count, count, model.num_steps)
+    confusion = confusion_matrix(scenes.count, count, air.num_steps)
     accuracy = (count == scenes.count).double().mean().item()
     return Evaluation(parts, count, confusion, accuracy)
 
@@ -93,25 +94,24 @@ def confusion_matrix(true: Tensor, inferred: Tensor, num_steps: int) -> Confusio
     return ConfusionMatrix(cells.reshape(rows, columns))
 
 
-def elbo_parts(
-    model: AIR, images: Tensor, z_pres_prior_p: Callable[[int], float | Tensor]
-) -> dict[str, float]:
+def elbo_parts(air: AIR, images: Tensor, z_pres_prior_p: PresencePrior) -> dict[str, float]:
     """Estimate the ELBO and its parts, per image in nats, with the same draws every time.
 
     Args:
-        model: what to measure.
+        air: what to measure.
         images: (N, x_size, x_size), uint8 or floats in [0, 1].
         z_pres_prior_p: the presence prior, step -> trial probability.
     """
-    estimator: Estimator = MarginalELBO() if model.use_masking else ReinforceELBO()
-    device = model.z_where_prior_mean.device
-    totals = {name: torch.zeros((), device=device) for name in PARTS}
-    generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with generators, OwnParameters():
+    masked = air.model.use_masking
+    estimator: Estimator = MarginalELBO() if masked else ReinforceELBO()
+    totals: Counter[str] = Counter()
+    generators = torch.random.fork_rng(devices=[air.device] if air.device.type == "cuda" else [])
+    with generators, OwnParameters(), torch.no_grad():
         torch.manual_seed(_NOISE_SEED)
         for chunk in images.split(_CHUNK):
-            batch = to_unit(chunk, device, model.z_where_prior_mean.dtype)
-            estimator.loss(model.model, model.guide, batch, z_pres_prior_p=z_pres_prior_p)
-            totals = {name: totals[name] + estimator.parts[name] for name in PARTS}
-    values = {"elbo": elbo_of(totals), **totals}
-    return {name: value.item() / len(images) for name, value in values.items()}
+            batch = to_unit(chunk, air.device, air.dtype)
+            estimate = estimator.estimate(
+                air.model, air.guide, batch, z_pres_prior_p=z_pres_prior_p
+            )
+            totals.update({name: value.item() for name, value in estimate.metrics.items()})
+    return {name: total / len(images) for name, total in totals.items()}

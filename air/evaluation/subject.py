@@ -14,7 +14,7 @@ from air.data.scenes import Scenes
 from air.errors import ConfigError
 from air.evaluation.config import EvaluateConfig
 from air.model.air import AIR
-from air.model.posterior import Posterior, infer
+from air.model.posterior import Posterior, joined
 from air.runs.trained import TrainedRun
 
 Value = float | int | list[list[int]] | list[list[float]]
@@ -38,11 +38,11 @@ class Subject:
 
     def objects(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of the scenes and their objects, (n, T, x_size, x_size), absent ones too."""
-        model, posterior = self.run.model, self.posterior
+        air, posterior = self.run.air, self.posterior
         for start in range(0, len(self.scenes), self.config.batch_size):
             part = slice(start, start + self.config.batch_size)
             with torch.no_grad():
-                yield part, model.place(posterior.z_where[part], posterior.z_what[part])
+                yield part, air.model.place(posterior.z_where[part], posterior.z_what[part])
 
 
 # Yields names and values; the evaluator's own name is put before them.
@@ -57,22 +57,21 @@ def build_subject(run: TrainedRun, config: EvaluateConfig) -> Subject:
         DataError: the data cannot be read.
     """
     scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
-    if scenes.x_size != run.model.x_size:
+    if scenes.x_size != run.air.x_size:
         raise ConfigError(
-            f"data: must have images of {run.model.x_size} pixels as in training, "
-            f"got {scenes.x_size}"
+            f"data: must have images of {run.air.x_size} pixels as in training, got {scenes.x_size}"
         )
-    posterior = infer_in_batches(run.model, scenes.images, config, "inferring")
+    posterior = infer_in_batches(run.air, scenes.images, config, "inferring")
     return Subject(run, scenes, posterior, config)
 
 
 def infer_in_batches(
-    model: AIR, images: Tensor, config: EvaluateConfig, what: str, num_steps: int | None = None
+    air: AIR, images: Tensor, config: EvaluateConfig, what: str, num_steps: int | None = None
 ) -> Posterior:
     """Call `model.infer` on some images at a time, with a progress bar.
 
     Args:
-        model: a trained model.
+        air: a trained model.
         images: (N, x_size, x_size).
         config: how many at a time and, unless given, how many steps.
         what: is being done, for the bar.
@@ -80,12 +79,7 @@ def infer_in_batches(
     """
     steps = num_steps or config.num_steps
     parts = [
-        infer(model, chunk, steps)
+        air.infer_scenes(chunk, steps)
         for chunk in tqdm(images.split(config.batch_size), desc=what, leave=False)
     ]
-    return Posterior(
-        **{
-            name: torch.cat([getattr(part, name) for part in parts])
-            for name in Posterior.__dataclass_fields__
-        }
-    )
+    return joined(parts)

@@ -1,46 +1,22 @@
-"""How AIR learns: the groups `inference`, `baseline`, `search` and `sleep`."""
+"""How AIR learns: the groups `inference`, with `baseline` or `search` inside it, and `sleep`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from air.data.config import DataConfig, SceneConfig
+from air.errors import ConfigError
 from air.fields import Layers, PositiveInt, PositiveReal, Probability, strict
+from air.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from air.inference.estimator import Estimator
+    from air.inference.objective import Term
 
 
-@strict
-class InferenceConfig:
-    """The estimator of the evidence lower bound and of its gradient."""
-
-    kind: Literal["marginal", "reinforce"]
-
-
-@strict
-class NeuralBaselineConfig:
-    """A network that predicts the learning signal from the image and the latents so far."""
-
-    kind: Literal["neural"]
-    net: Layers
-    scalar: PositiveReal | None  # multiplies the network's output
-
-
-@strict
-class MovingAverageBaselineConfig:
-    """Pyro's decaying average of past learning signals."""
-
-    kind: Literal["moving_average"]
-    decay: Probability
-
-
-@strict
-class NoBaselineConfig:
-    """The plain score-function estimator."""
-
-    kind: Literal["none"]
-
-
-BaselineConfig = NeuralBaselineConfig | MovingAverageBaselineConfig | NoBaselineConfig
+# --- terms beside the estimator -------------------------------------------------------------------
 
 
 @strict
@@ -48,6 +24,10 @@ class NoSleepConfig:
     """The ELBO alone."""
 
     kind: Literal["none"]
+
+    def build_terms(self) -> list[Term]:
+        """Return no terms of the objective."""
+        return []
 
 
 @strict
@@ -60,8 +40,14 @@ class DreamsConfig:
     max_objects: PositiveInt | None  # in a dream; null: as many as the model has steps
     codes: Literal["prior", "posterior"]  # whether z_what is that of objects found in the batch
 
+    def build_terms(self) -> list[Term]:
+        """Return the terms of the objective."""
+        from air.inference.sleep import SleepPhase
 
-SleepConfig = NoSleepConfig | DreamsConfig
+        return [SleepPhase(self.weight, self.batch_size, self.max_objects, self.codes)]
+
+
+SleepConfig = Annotated[NoSleepConfig | DreamsConfig, Field(discriminator="kind")]
 
 
 @strict
@@ -69,6 +55,13 @@ class NoSearchConfig:
     """The guide's own path alone says how many objects there are."""
 
     kind: Literal["none"]
+
+    def check(self, model: ModelConfig, data: DataConfig) -> None:
+        """Accept every model and every data set."""
+
+    def build_terms(self) -> list[Term]:
+        """Return no terms of the objective."""
+        return []
 
 
 @strict
@@ -81,5 +74,174 @@ class CutsConfig:
     num_windows: PositiveInt  # single objects tried for each image
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # nats between best and next count
 
+    def check(self, model: ModelConfig, data: DataConfig) -> None:
+        """Raise `ConfigError` if there are no two objects to be told from one."""
+        if model.num_steps < 2:
+            raise ConfigError(
+                "model.num_steps: must be at least 2 with search=cuts, which looks for pairs, "
+                f"got {model.num_steps}"
+            )
+        if isinstance(data, SceneConfig) and data.max_objects > 2:
+            raise ConfigError(
+                "data.max_objects: must be at most 2 with search=cuts, which tells one object from "
+                f"two, got {data.max_objects}; search=none has no limit"
+            )
 
-SearchConfig = NoSearchConfig | CutsConfig
+    def build_terms(self) -> list[Term]:
+        """Return the terms of the objective."""
+        from air.inference.search import CountSearch
+
+        return [CountSearch(self.weight, self.num_cuts, self.num_windows, self.margin)]
+
+
+SearchConfig = Annotated[NoSearchConfig | CutsConfig, Field(discriminator="kind")]
+
+
+# --- baselines of score functions -----------------------------------------------------------------
+
+
+@strict
+class NoBaselineConfig:
+    """The plain score-function estimator."""
+
+    kind: Literal["none"]
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a step can be recorded."""
+        return True
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `AIR`."""
+        return {"use_baselines": False}
+
+
+@strict
+class NeuralBaselineConfig:
+    """A network that predicts the learning signal from the image and the latents so far."""
+
+    kind: Literal["neural"]
+    net: Layers
+    scalar: PositiveReal | None  # multiplies the network's output
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a step can be recorded."""
+        return True
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `AIR`."""
+        return {
+            "use_baselines": True,
+            "bl_predict_net": self.net,
+            "baseline_scalar": self.scalar,
+        }
+
+
+@strict
+class MovingAverageBaselineConfig:
+    """Pyro's decaying average of past learning signals."""
+
+    kind: Literal["moving_average"]
+    decay: Probability
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a step can be recorded: Pyro keeps the average where no recording follows."""
+        return False
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `AIR`."""
+        return {"use_baselines": True, "baseline_decay": self.decay}
+
+
+BaselineConfig = Annotated[
+    NeuralBaselineConfig | MovingAverageBaselineConfig | NoBaselineConfig,
+    Field(discriminator="kind"),
+]
+
+
+# --- estimators -----------------------------------------------------------------------------------
+
+
+@strict
+class EstimatorConfig:
+    """What every option of `inference` has; an estimator narrows what has no meaning for it."""
+
+    baseline: BaselineConfig
+    search: SearchConfig
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a user of these settings should know before training, a line each."""
+        return []
+
+    @property
+    def advice(self) -> list[str]:
+        """What to try where counts collapse."""
+        return []
+
+    def check(self, model: ModelConfig, data: DataConfig) -> None:
+        """Raise `ConfigError` if the estimator is not defined for a model or a data set."""
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        raise NotImplementedError
+
+
+@strict
+class MarginalConfig(EstimatorConfig):
+    """The number of objects is summed out exactly: no score function, so no baseline."""
+
+    kind: Literal["marginal"]
+    baseline: NoBaselineConfig
+
+    @property
+    def advice(self) -> list[str]:
+        """What to try where counts collapse."""
+        searches = self.search.kind != "none"
+        return ["search=none (the search tells one object from two only)"] if searches else []
+
+    def check(self, model: ModelConfig, data: DataConfig) -> None:
+        """Raise `ConfigError` if absent objects would stay in the objective, or for the search."""
+        if not model.use_masking:
+            raise ConfigError(
+                "model.use_masking: must be true with inference=marginal, which is defined for the "
+                "masked objective only, got False; inference=reinforce trains without masking"
+            )
+        self.search.check(model, data)
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        from air.inference.marginal import MarginalELBO
+
+        return MarginalELBO()
+
+
+@strict
+class ReinforceConfig(EstimatorConfig):
+    """The paper's score-function gradient for z_pres; no bound of every count, so no search."""
+
+    kind: Literal["reinforce"]
+    search: NoSearchConfig
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a user of these settings should know before training."""
+        if self.baseline.kind != "none":
+            return []
+        return ["inference=reinforce without a baseline is very noisy; try baseline=neural"]
+
+    @property
+    def advice(self) -> list[str]:
+        """What to try where counts collapse."""
+        return ["inference=marginal (reinforce learns nothing for a long time)"]
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        from air.inference.reinforce import ReinforceELBO
+
+        return ReinforceELBO()
+
+
+InferenceConfig = Annotated[MarginalConfig | ReinforceConfig, Field(discriminator="kind")]

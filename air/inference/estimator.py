@@ -1,62 +1,101 @@
-"""What the trainer asks of an estimator."""
+"""What the trainer asks of an estimator, and what an estimate is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from pyro.infer import ELBO
 from torch import Tensor
 
-# The parts of the objective: elbo = likelihood - kl_pres - kl_where - kl_what.
-PARTS = ("likelihood", "kl_pres", "kl_where", "kl_what")
+Program = Callable[..., Any]
+
+
+class CountBounds(NamedTuple):
+    """What the guide's path on which every object is present says of each count; T = num_steps."""
+
+    elbo: Tensor  # (T + 1, N) lower bounds on log p(image, n), of one draw, in nats; detached
+    log_q: Tensor  # (T + 1, N) log q(n), to differentiate
+    log_prior: Tensor  # (T + 1,) log p(n)
+    where_sd: Tensor  # (N, 3) standard deviation of the first window's z_where; detached
+
+
+class Estimate(NamedTuple):
+    """What an estimator, or the whole objective, says of a batch.
+
+    Attributes:
+        loss: a scalar whose value is minimised and whose gradient estimates the gradient of its
+            expectation; in nats, summed over images.
+        metrics: detached scalars by name, summed over images; an estimator of the ELBO has "elbo",
+            "likelihood" and the KL divergences that it is less by, such as "kl_pres".
+        counts: what is known of each count, where the estimator has looked at all of them.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+    counts: CountBounds | None = None
 
 
 class Estimator(Protocol):
-    """A `pyro.infer.ELBO` that also tells what its last estimate was made of.
+    """Also the `loss` of Pyro's `SVI`, as every `pyro.infer.ELBO` is."""
 
-    Attributes:
-        parts: of the last call, each a detached scalar tensor, in nats, summed over images.
-    """
+    def estimate(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Estimate:
+        """Estimate the bound of a batch.
 
-    parts: dict[str, Tensor]
-
-    def surrogate_loss(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Tensor:
-        """Return a scalar whose gradient estimates that of -ELBO, summed over images."""
+        Args:
+            model: a program with the sites of `air.model.generative.GenerativeModel`.
+            guide: a program with the sites of `air.model.guide.Guide`.
+            *args: the programs' arguments.
+            **kwargs: the programs' keyword arguments.
+        """
         ...
 
-    def loss(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> float:
-        """Return an estimate of -ELBO, summed over images, in nats."""
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """Return the loss alone."""
         ...
 
-    def loss_and_grads(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> float:
-        """Return an estimate of -ELBO and add that of its gradient to every parameter's."""
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """Return the loss and add its gradient to every parameter's."""
         ...
 
 
-def latent_sites(trace: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and node of every z_pres, z_where and z_what, in the order of drawing."""
-    for name, node in trace.nodes.items():
-        if node["type"] == "sample" and name.startswith("z_"):
-            yield name, node
+class SurrogateELBO(ELBO):
+    """An estimator that defines `estimate` alone."""
+
+    def estimate(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Estimate:
+        """Estimate the bound of a batch; see `Estimator`."""
+        raise NotImplementedError
+
+    def _get_trace(self, model: Program, guide: Program, args: Any, kwargs: Any) -> Any:
+        raise NotImplementedError  # `estimate` runs the programs as it needs
+
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """Return the loss alone."""
+        with torch.no_grad():
+            return self.estimate(model, guide, *args, **kwargs).loss.item()
+
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        """Return the loss and add its gradient to every parameter's."""
+        loss = self.estimate(model, guide, *args, **kwargs).loss
+        loss.backward()
+        return loss.item()
 
 
-def latent_part(site_name: str) -> str:
-    """Return the part that a latent site belongs to: "z_where_2" -> "kl_where"."""
-    return "kl_" + site_name.split("_")[1]
+def elbo_of(parts: Mapping[str, Tensor]) -> Tensor:
+    """Return the ELBO: the likelihood, less every KL divergence."""
+    elbo = parts["likelihood"]
+    for name, part in parts.items():
+        if name.startswith("kl_"):
+            elbo = elbo - part
+    return elbo
 
 
-def elbo_of(parts: dict[str, Tensor]) -> Tensor:
-    """Put the parts together."""
-    return parts["likelihood"] - parts["kl_pres"] - parts["kl_where"] - parts["kl_what"]
+def elbo_metrics(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the ELBO and its parts as metrics, without their graph."""
+    return {name: value.detach() for name, value in {"elbo": elbo_of(parts), **parts}.items()}
 
 
-def detached(parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the parts without their graph, each as a scalar tensor."""
-    return {name: torch.as_tensor(parts[name]).detach() for name in PARTS}
+def kl_name(latent: str) -> str:
+    """Return the name of a latent's KL divergence: "z_where" -> "kl_where"."""
+    return f"kl_{latent.removeprefix('z_')}"

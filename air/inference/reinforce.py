@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,49 +9,39 @@ from pyro.infer import TraceGraph_ELBO
 from pyro.ops.provenance import detach_provenance
 from torch import Tensor
 
-from air.inference.estimator import PARTS, detached, latent_part, latent_sites
+from air.inference.estimator import Estimate, Program, elbo_metrics, kl_name
+from air.model.sites import OBS, Z_PRES, Z_WHAT, Z_WHERE, latent_of
 
 
 class ReinforceELBO(TraceGraph_ELBO):
-    """`TraceGraph_ELBO`, which also tells the parts of its last estimate.
+    """`TraceGraph_ELBO`, which also tells what its estimate is made of.
 
     z_pres is drawn and its gradient is a score function, less whatever baselines the guide's sites
     carry (paper, section 2.2; Schulman et al., 2015); z_where and z_what are reparameterised.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: dict[str, Tensor] = {}
-
-    def surrogate_loss(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Tensor:
-        """Return the scalar of Schulman et al. (2015, section 3) whose gradient is the estimate."""
-        _, surrogate = self._loss_and_surrogate_loss(model, guide, args, kwargs)
-        return surrogate
-
-    def _get_trace(
-        self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
-        model_trace, guide_trace = super()._get_trace(model, guide, args, kwargs)
+    def estimate(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Estimate:
+        """Estimate the bound with one draw of z_pres; see `Estimator`."""
+        model_trace, guide_trace = self._get_trace(model, guide, args, kwargs)
+        _, surrogate = self._loss_and_surrogate_loss_particle(model_trace, guide_trace)
         with torch.no_grad():
-            self.parts = detached(sampled_parts(model_trace, guide_trace))
-        return model_trace, guide_trace
+            metrics = elbo_metrics(sampled_parts(model_trace, guide_trace))
+        # The value is -ELBO, the gradient that of the surrogate (Schulman et al., 2015, section 3).
+        return Estimate(surrogate - surrogate.detach() - metrics["elbo"], metrics)
 
 
 def sampled_parts(model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
-    """Return one-sample estimates of the parts of the objective.
+    """Return one-draw estimates of the parts of the ELBO, summed over images.
 
     Args:
         model_trace: of the model, replayed on the guide's draws, with log probabilities.
         guide_trace: of the guide, with log probabilities.
-
-    Returns:
-        likelihood, kl_pres, kl_where, kl_what: scalars, scaled like the plate's subsample.
     """
-    parts: Any = dict.fromkeys(PARTS, torch.tensor(0.0))
-    parts["likelihood"] = model_trace.nodes["obs"]["log_prob"].sum()
-    for name, site in latent_sites(guide_trace):
-        log_ratio = site["log_prob"] - model_trace.nodes[name]["log_prob"]
-        parts[latent_part(name)] = parts[latent_part(name)] + log_ratio.sum()
+    parts: Any = {"likelihood": model_trace.nodes[OBS]["log_prob"].sum()}
+    parts |= dict.fromkeys(map(kl_name, (Z_PRES, Z_WHERE, Z_WHAT)), torch.tensor(0.0))
+    for name, site in guide_trace.nodes.items():
+        latent = latent_of(name) if site["type"] == "sample" else None
+        if latent is not None:
+            log_ratio = (site["log_prob"] - model_trace.nodes[name]["log_prob"]).sum()
+            parts[kl_name(latent)] = parts.get(kl_name(latent), 0.0) + log_ratio
     return detach_provenance(parts)

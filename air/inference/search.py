@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pyro import poutine
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
-from air.inference.marginal import AllPresent, CountBounds
+from air.inference.estimator import CountBounds, Estimate
 from air.model.air import AIR
-from air.model.likelihood.normal import CanvasNormal
-from air.model.windows import image_to_window, pixel_centres
+from air.model.canvas import ObjectLatents
+from air.model.full_path import full_path
+from air.model.generative import GenerativeModel
+from air.model.guide import Guide
+from air.model.sites import Z_WHAT, Z_WHERE, at_step
+from air.model.windows import pixel_centres
 
 _NUM_ANGLES = 8  # directions of cuts, over half a turn
 _LEAST_SHARE = 0.25  # of an image's brightness on either side of a cut
@@ -32,7 +34,7 @@ class Explanations(NamedTuple):
 
 
 class CountSearch:
-    """Adds -log q(n* | image) to the objective, n* being the count that explains the image best.
+    """A term of the objective: -log q(n* | image), n* the count that explains the image best.
 
     The ELBO teaches a guide along the path it takes. Where its first window holds parts of two
     objects, a second object explains nothing, and so the ELBO itself says that there is one. Other
@@ -53,31 +55,35 @@ class CountSearch:
     """
 
     def __init__(self, weight: float, num_cuts: int, num_windows: int, margin: float) -> None:
+        self.name = "search"
         self.weight = weight
         self.num_cuts = num_cuts
         self.num_windows = num_windows
         self.margin = margin
 
-    def surrogate_loss(self, model: AIR, images: Tensor, bounds: CountBounds) -> Tensor:
-        """Return the mean of -log q(n*), in nats, 0 where no count stands out: to differentiate.
+    def __call__(self, air: AIR, images: Tensor, estimate: Estimate) -> Tensor:
+        """Return the mean of -log q(n*), in nats, 0 where no count stands out; see `Term`.
 
         Args:
-            model: with at least two steps; whose guide learns.
+            air: with at least two steps.
             images: (N, x_size, x_size), in [0, 1].
-            bounds: of every count along the guide's path.
+            estimate: with what is known of each count.
         """
+        bounds = estimate.counts
+        assert bounds is not None  # a search is configured for estimators that look at all counts
         with torch.no_grad():
-            best = self.best_bounds(model, images, bounds)
+            best = self.best_bounds(air, images, bounds)
             first, second = best.topk(2, 0).values  # (N,) each
             stands_out = first - second > self.margin
             count = best.argmax(0, keepdim=True)  # (1, N)
         return -(bounds.log_q.gather(0, count).squeeze(0) * stands_out).mean()
 
-    def best_bounds(self, model: AIR, images: Tensor, bounds: CountBounds) -> Tensor:
+    def best_bounds(self, air: AIR, images: Tensor, bounds: CountBounds) -> Tensor:
         """Return the highest bound found on log p(image, n) for each count n, (T + 1, N)."""
-        pairs = pairs_of_parts(model, images, self.num_cuts)
+        model, guide = air.model, air.guide
+        pairs = pairs_of_parts(model, guide, images, self.num_cuts)
         pair_bounds = log_likelihood(model, images, pairs) + bounds.log_prior[2] - pairs.kl
-        singles = whole_windows(model, images, bounds.where_sd, self.num_windows)
+        singles = whole_windows(model, guide, images, bounds.where_sd, self.num_windows)
         single_bounds = log_likelihood(model, images, singles) + bounds.log_prior[1] - singles.kl
         none, one, two, *more = bounds.elbo
         one = torch.maximum(one, single_bounds.unflatten(0, (len(images), -1)).amax(-1))
@@ -85,7 +91,7 @@ class CountSearch:
         return torch.stack([none, one, two, *more])
 
 
-def log_likelihood(model: AIR, images: Tensor, explanations: Explanations) -> Tensor:
+def log_likelihood(model: GenerativeModel, images: Tensor, explanations: Explanations) -> Tensor:
     """Return log p(image | objects), in nats, (n,).
 
     Args:
@@ -93,46 +99,51 @@ def log_likelihood(model: AIR, images: Tensor, explanations: Explanations) -> Te
         images: (N, x_size, x_size), in [0, 1].
         explanations: n / N in a row for each image.
     """
-    objects = model.place(explanations.z_where, explanations.z_what).flatten(-2)
-    each = len(objects) // len(images)
-    canvas = CanvasNormal(objects.new_ones(objects.shape[:-1]), objects, model.likelihood_sd)
-    return canvas.log_prob(images.repeat_interleave(each, 0).flatten(-2))
+    z_where, z_what, _ = explanations
+    objects = ObjectLatents(z_where.new_ones(z_where.shape[:-1]), z_where, z_what)
+    each = len(z_where) // len(images)
+    return model.likelihood(model.paint(objects)).log_prob(
+        images.repeat_interleave(each, 0).flatten(1)
+    )
 
 
-def pairs_of_parts(model: AIR, images: Tensor, num_cuts: int) -> Explanations:
+def pairs_of_parts(
+    model: GenerativeModel, guide: Guide, images: Tensor, num_cuts: int
+) -> Explanations:
     """Explain each image by two objects: what the guide finds first in either part of a cut.
 
     Args:
-        model: whose guide looks.
+        model: whose prior says what objects cost.
+        guide: is shown the parts.
         images: (N, x_size, x_size), in [0, 1].
         num_cuts: for each image; n = N num_cuts.
     """
     parts = cut(images, num_cuts)  # (N, num_cuts, 2, x_size, x_size)
-    look = functools.partial(model.guide, num_steps=1)
-    nodes: Any = poutine.trace(AllPresent()(look)).get_trace(parts.flatten(0, 2)).nodes
-    where, what = nodes["z_where_0"], nodes["z_what_0"]
-    kl = _kl_of_latents(
-        model,
-        Normal(where["fn"].mean, where["fn"].stddev),
-        Normal(what["fn"].mean, what["fn"].stddev),
-    )
+    path = full_path(guide, parts.flatten(0, 2), num_steps=1)
+    q_where, q_what = (path.q[at_step(latent, 0)] for latent in (Z_WHERE, Z_WHAT))
+    kl = object_kl(
+        model, Normal(q_where.mean, q_where.stddev), Normal(q_what.mean, q_what.stddev)
+    )  # (N num_cuts 2,)
     return Explanations(
-        where["value"].unflatten(0, (-1, 2)),
-        what["value"].unflatten(0, (-1, 2)),
+        path.z_where.squeeze(1).unflatten(0, (-1, 2)),
+        path.z_what.squeeze(1).unflatten(0, (-1, 2)),
         kl.unflatten(0, (-1, 2)).sum(-1),
     )
 
 
-def whole_windows(model: AIR, images: Tensor, where_sd: Tensor, num_windows: int) -> Explanations:
+def whole_windows(
+    model: GenerativeModel, guide: Guide, images: Tensor, where_sd: Tensor, num_windows: int
+) -> Explanations:
     """Explain each image by one object whose window is centred on all that there is to see.
 
     Args:
-        model: whose encoder looks.
+        model: whose prior says what objects cost.
+        guide: describes what the window shows.
         images: (N, x_size, x_size), in [0, 1].
         where_sd: (N, 3), standard deviation of z_where around the best window.
         num_windows: for each image; n = N num_windows.
     """
-    mean, sd = model.z_where_prior_mean, model.z_where_prior_sd
+    mean, sd = model.z_where_prior.mean, model.z_where_prior.sd
     centre, extent = _middle_and_extent(images)  # (N, 2), (N,)
     # Far from the prior's scale no window is worth its price.
     scale = (2 / extent.clamp(min=1e-3)).clamp(mean[0] - 3 * sd[0], mean[0] + sd[0])
@@ -143,14 +154,17 @@ def whole_windows(model: AIR, images: Tensor, where_sd: Tensor, num_windows: int
         where_sd.repeat_interleave(num_windows, 0),
     )
     z_where = q_where.sample()  # (n, 3)
-    repeated = images.repeat_interleave(num_windows, 0)
-    window = image_to_window(z_where, repeated, model.window_size)
-    q_what = Normal(*model.encode(window.flatten(-2)))
-    return Explanations(
-        z_where.unsqueeze(-2),
-        q_what.sample().unsqueeze(-2),
-        _kl_of_latents(model, q_where, q_what),
-    )
+    q_what = guide.describe(images.repeat_interleave(num_windows, 0), z_where)
+    z_what = q_what.sample()  # (n, z_what_size)
+    kl = object_kl(model, q_where, q_what)
+    return Explanations(z_where.unsqueeze(-2), z_what.unsqueeze(-2), kl)
+
+
+def object_kl(model: GenerativeModel, q_where: Normal, q_what: Normal) -> Tensor:
+    """Return KL(q || prior) of each of n objects' z_where and z_what, in nats, (n,)."""
+    n = len(q_where.loc)
+    where, what = model.where_prior(n), model.what_prior(n)
+    return kl_divergence(q_where, where).sum(-1) + kl_divergence(q_what, what).sum(-1)
 
 
 def cut(images: Tensor, num_cuts: int) -> Tensor:
@@ -206,10 +220,3 @@ def _middle_and_extent(images: Tensor) -> tuple[Tensor, Tensor]:
     low = torch.where(seen, centres, 1.0).amin(-1)
     high = torch.where(seen, centres, -1.0).amax(-1)
     return (low + high) / 2, (high - low).amax(-1) + 4 / size  # half a pixel more on each side
-
-
-def _kl_of_latents(model: AIR, q_where: Normal, q_what: Normal) -> Tensor:
-    """Return KL(q || prior) of one object's z_where and z_what, (n,)."""
-    prior_where = Normal(model.z_where_prior_mean, model.z_where_prior_sd)
-    prior_what = Normal(torch.zeros_like(q_what.mean), torch.ones_like(q_what.mean))
-    return kl_divergence(q_where, prior_where).sum(-1) + kl_divergence(q_what, prior_what).sum(-1)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from air.inference.marginal import AllPresent
+from air.inference.estimator import Estimate
 from air.model.air import AIR
-from air.model.generative import ObjectLatents
+from air.model.canvas import ObjectLatents
+from air.model.full_path import full_path
+from air.model.guide import Guide
+from air.model.sites import Z_PRES, Z_WHAT, Z_WHERE, latent_of
 
 Codes = Literal["prior", "posterior"]
 
@@ -24,7 +26,7 @@ class Dreams(NamedTuple):
 
 
 class SleepPhase:
-    """Adds -log q(z_pres, z_where | dream) to the objective.
+    """A term of the objective: -log q(z_pres, z_where | dream).
 
     The ELBO alone lets the guide overlook an object once it explains two of them as one: nothing
     draws its attention to the second. In a dream it is told that there are two. No labels enter,
@@ -48,76 +50,67 @@ class SleepPhase:
         max_objects: int | None = None,
         codes: Codes = "prior",
     ) -> None:
+        self.name = "sleep"
         self.weight = weight
         self.batch_size = batch_size
         self.max_objects = max_objects
         self.codes = codes
 
-    def dream(self, model: AIR, images: Tensor) -> Dreams:
+    def __call__(self, air: AIR, images: Tensor, estimate: Estimate) -> Tensor:
+        """Return the mean of -log q over new dreams, in nats; see `Term`."""
+        return -recalled(air.guide, self.dream(air, images)).mean()
+
+    @torch.no_grad()
+    def dream(self, air: AIR, images: Tensor) -> Dreams:
         """Draw scenes: counts uniformly, z_where from the model's prior, z_what as `codes` says.
 
         Args:
-            model: what dreams.
+            air: what dreams.
             images: (N, x_size, x_size), in [0, 1]: whose objects' codes may be used.
         """
-        with torch.no_grad():
-            drawn = model.draw(self.batch_size, lambda t: 0.5)  # its z_pres is not used
-            device = drawn.z_pres.device
-            most = min(self.max_objects or model.num_steps, model.num_steps)
-            count = torch.randint(most + 1, (self.batch_size, 1), device=device)
-            z_pres = (torch.arange(model.num_steps, device=device) < count).to(drawn.z_pres)
-            objects = drawn._replace(z_pres=z_pres)
-            if self.codes == "posterior":
-                num_codes = z_pres.numel()
-                z_what = found_codes(model, images, num_codes).view_as(drawn.z_what)
-                objects = objects._replace(z_what=z_what)
-            # Real pixels end at 1, and no noise is added to them.
-            return Dreams(objects, model.render(*objects).clamp(0, 1))
-
-    def surrogate_loss(self, model: AIR, images: Tensor) -> Tensor:
-        """Return the mean of -log q over new dreams, in nats: a scalar to differentiate.
-
-        Args:
-            model: what dreams, and whose guide learns.
-            images: (N, x_size, x_size), in [0, 1].
-        """
-        dreams = self.dream(model, images)
-        return -recalled(model, dreams).mean()
+        objects, background = air.model.draw(self.batch_size, lambda t: 0.5)  # its z_pres is unused
+        device = objects.z_pres.device
+        most = min(self.max_objects or air.num_steps, air.num_steps)
+        count = torch.randint(most + 1, (self.batch_size, 1), device=device)
+        z_pres = (torch.arange(air.num_steps, device=device) < count).to(objects.z_pres)
+        objects = objects._replace(z_pres=z_pres)
+        if self.codes == "posterior":
+            z_what = found_codes(air.guide, images, z_pres.numel()).view_as(objects.z_what)
+            objects = objects._replace(z_what=z_what)
+        # Real pixels end at 1, and no noise is added to them.
+        return Dreams(objects, air.model.render(objects, background).clamp(0, 1))
 
 
-def found_codes(model: AIR, images: Tensor, num: int) -> Tensor:
-    """Draw z_what of objects that the guide finds in images, (num, z_what_size), with replacement.
+def found_codes(guide: Guide, images: Tensor, num: int) -> Tensor:
+    """Draw z_what of objects that a guide finds in images, (num, z_what_size), with replacement.
 
     Args:
-        model: whose guide is run, with every object present.
+        guide: is run with every object present.
         images: (N, x_size, x_size), in [0, 1].
         num: how many; a step counts with the probability that it has an object.
     """
-    nodes: Any = poutine.trace(AllPresent()(model.guide)).get_trace(images).nodes
-    steps = range(model.num_steps)
-    logits = torch.cat([nodes[f"z_pres_{t}"]["fn"].base_dist.logits for t in steps], -1)  # (N, T)
-    z_what = torch.stack([nodes[f"z_what_{t}"]["value"] for t in steps], 1)  # (N, T, z_what_size)
+    path = full_path(guide, images)
     # Never 0, so that there is something to draw before any object is found.
-    ends = logits.sigmoid().cumprod(-1).clamp(min=1e-6).flatten().cumsum(0)  # (N T,)
+    ends = path.presence_logits.sigmoid().cumprod(-1).clamp(min=1e-6).flatten().cumsum(0)  # (N T,)
     # As torch.multinomial, but without its checks, for which a GPU's host would wait.
     places = torch.rand(num, dtype=ends.dtype, device=ends.device) * ends[-1]
     drawn = torch.searchsorted(ends, places)
-    return z_what.flatten(0, 1)[drawn.clamp(max=len(ends) - 1)]
+    return path.z_what.flatten(0, 1)[drawn.clamp(max=len(ends) - 1)]
 
 
-def recalled(model: AIR, dreams: Dreams) -> Tensor:
-    """Return log q(z_pres, z_where) of dreamt objects under the guide, (n,).
+def recalled(guide: Guide, dreams: Dreams) -> Tensor:
+    """Return log q(z_pres, z_where) of dreamt objects under a guide, (n,).
 
     The order of a scene's objects means nothing, so at each step the guide is told of that object
-    among those left which it holds most likely, and goes on from there.
+    among those left which it holds most likely, and continues from there.
 
     Args:
-        model: whose guide is asked.
+        guide: is asked.
         dreams: scenes and their objects.
     """
     recall = _Recall(dreams.objects)
     with recall:
-        model.guide(dreams.images)
+        guide(dreams.images)
     return recall.log_q
 
 
@@ -132,18 +125,18 @@ class _Recall(Messenger):
         self.chosen = self.left.new_zeros(len(self.left), dtype=torch.long)  # (n,)
 
     def _pyro_sample(self, message: Any) -> None:
-        name, fn = message["name"], message["fn"]
+        latent, fn = latent_of(message["name"]), message["fn"]
         present = self.left.any(-1)  # (n,)
-        if name.startswith("z_pres_"):
+        if latent == Z_PRES:
             message["value"] = present.unsqueeze(-1).to(self.log_q)
             self.log_q = self.log_q + fn.log_prob(message["value"])
-        elif name.startswith("z_where_"):
+        elif latent == Z_WHERE:
             log_q = fn.log_prob(self.objects.z_where.movedim(-2, 0)).mT  # (n, num_steps)
             self.chosen = log_q.masked_fill(~self.left, -torch.inf).argmax(-1)
             chosen = log_q.gather(-1, self.chosen.unsqueeze(-1)).squeeze(-1)
             self.log_q = self.log_q + torch.where(present, chosen, 0.0)
             message["value"] = self._chosen(self.objects.z_where)
-        elif name.startswith("z_what_"):
+        elif latent == Z_WHAT:
             message["value"] = self._chosen(self.objects.z_what)
             self.left = self.left.scatter(-1, self.chosen.unsqueeze(-1), False)
         else:

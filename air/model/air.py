@@ -1,4 +1,4 @@
-"""AIR: the generative model and its amortised guide in one module.
+"""AIR: a generative model of images and its amortised guide.
 
 Both are Pyro programs with the same sites, `z_pres_{t}`, `z_where_{t}`, `z_what_{t}` for each step
 t, inside the plate `data`. Every estimator runs these two programs and no others.
@@ -6,27 +6,66 @@ t, inside the plate `data`. Every estimator runs these two programs and no other
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from air.acceleration.black_pixels import is_mostly_zero
-from air.model.baselines import NeuralBaseline
+from air.model.attention.look import Attention
+from air.model.attention.recurrent import RecurrentAttention
+from air.model.background.none import NoBackground
+from air.model.baselines import Baseline, MovingAverage, NeuralBaseline, NoBaseline
+from air.model.canvas import Background, Canvas, Compositing, Likelihood
+from air.model.compositing.sum import Sum
 from air.model.generative import GenerativeModel
 from air.model.guide import Guide
 from air.model.images import checked_images
-from air.model.networks import LSTM, Decoder, Embed, Encoder, Predict, non_linearity_layer
+from air.model.likelihood.normal import NormalLikelihood
+from air.model.networks import Decoder, Encoder, non_linearity_layer
 from air.model.posterior import Posterior, infer
+from air.model.presence import PresencePrior, default_z_pres_prior_p
+from air.model.sizes import Sizes
+from air.model.windows import WherePrior
 
 
-class AIR(GenerativeModel, Guide):
+class AttentionChoice(Protocol):
+    """An option of the group `attention`, as all in `air.model.config`; it builds its kind."""
+
+    def build(self, sizes: Sizes, z_where_prior: WherePrior, canvas: Canvas) -> Attention:
+        """Return a new attention."""
+        ...
+
+
+class BackgroundChoice(Protocol):
+    """An option of the group `background`."""
+
+    def build(self, sizes: Sizes) -> Background:
+        """Return a new background."""
+        ...
+
+
+class CompositingChoice(Protocol):
+    """An option of the group `compositing`."""
+
+    def build(self) -> Compositing:
+        """Return a new compositing."""
+        ...
+
+
+class LikelihoodChoice(Protocol):
+    """An option of the group `likelihood`."""
+
+    def build(self, likelihood_sd: float) -> Likelihood:
+        """Return a new likelihood."""
+        ...
+
+
+class AIR(nn.Module):
     """Attend, Infer, Repeat.
 
-    The keyword arguments have the meanings of Pyro's `examples/air`; `embed_channels`,
-    `embed_kernels`, `embed_strides` and `baseline_decay` are ours.
+    The arguments have the meanings of Pyro's `examples/air`; those behind `pos_prior_sd`, but for
+    `use_cuda`, are ours.
 
     Args:
         num_steps: the most objects in an image, at least 1.
@@ -55,6 +94,14 @@ class AIR(GenerativeModel, Guide):
         embed_strides: their strides; 2 each by default.
         baseline_decay: use Pyro's decaying average with this decay instead of the neural baseline.
         use_cuda: put the model on the GPU.
+        attention: where the guide looks next; the paper's by default.
+        background: what lies behind the objects; nothing by default.
+        compositing: how objects make one image; they add up by default.
+        likelihood: what an image is, given the canvas; normal with `likelihood_sd` by default.
+
+    Attributes:
+        model: the program `model`, a `GenerativeModel`.
+        guide: the program `guide`, a `Guide`.
 
     Raises:
         ValueError: a size is below 1, the window exceeds the image, a standard deviation is not
@@ -90,70 +137,80 @@ class AIR(GenerativeModel, Guide):
         embed_strides: Sequence[int] | None = None,
         baseline_decay: float | None = None,
         use_cuda: bool = False,
+        *,
+        attention: AttentionChoice | None = None,
+        background: BackgroundChoice | None = None,
+        compositing: CompositingChoice | None = None,
+        likelihood: LikelihoodChoice | None = None,
     ) -> None:
-        self.arguments: dict[str, Any] = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in locals().items()
-            if name not in ("self", "__class__", "use_cuda")
-        }  # enough to build this model again, in plain values
         super().__init__()
-        _check_arguments(self.arguments)
         if use_cuda and not torch.cuda.is_available():
-            raise ValueError("use_cuda must be False on this machine, which has no GPU, got True")
-
-        self.num_steps = num_steps
-        self.x_size = x_size
-        self.window_size = window_size
-        self.z_what_size = z_what_size
-        self.use_masking = use_masking
-        self.use_baselines = use_baselines
-        self.baseline_decay = baseline_decay
-        self.likelihood_sd = likelihood_sd
-        self.register_buffer(
-            "z_where_prior_mean", torch.tensor([scale_prior_mean, pos_prior_mean, pos_prior_mean])
+            raise ValueError("use_cuda: must be False on this machine, which has no GPU, got True")
+        sizes = Sizes(
+            num_steps=num_steps,
+            x_size=x_size,
+            window_size=window_size,
+            z_what_size=z_what_size,
+            rnn_hidden_size=rnn_hidden_size,
+            encoder_net=encoder_net,
+            decoder_net=decoder_net,
+            predict_net=predict_net,
+            embed_net=embed_net,
+            embed_channels=embed_channels,
+            embed_kernels=embed_kernels,
+            embed_strides=embed_strides,
+            non_linearity=non_linearity,
+            decoder_output_bias=decoder_output_bias,
+            decoder_output_use_sigmoid=decoder_output_use_sigmoid,
         )
-        self.register_buffer(
-            "z_where_prior_sd", torch.tensor([scale_prior_sd, pos_prior_sd, pos_prior_sd])
-        )
-
         layer = non_linearity_layer(non_linearity)
-        latent_size = 3 + z_what_size + 1
-        num_convolutions = len(embed_channels or ())
+        window_pixels = window_size**2
+        z_where_prior = WherePrior(scale_prior_mean, scale_prior_sd, pos_prior_mean, pos_prior_sd)
 
-        def embed() -> Embed:
-            return Embed(
-                x_size,
-                embed_channels,
-                embed_kernels or [3] * num_convolutions,
-                embed_strides or [2] * num_convolutions,
-                embed_net,
-                layer,
-            )
-
-        self.embed = embed()
-        self.rnn = LSTM(self.embed.out_size, latent_size, rnn_hidden_size)
-        self.predict = Predict(rnn_hidden_size, predict_net, layer)
-        self.encode = Encoder(window_size**2, encoder_net, z_what_size, layer)
-        self.decode = Decoder(
-            window_size**2,
+        canvas = Canvas(
+            x_size,
+            window_size,
+            compositing.build() if compositing else Sum(),
+            background.build(sizes) if background else NoBackground(),
+        )
+        if attention:
+            attend = attention.build(sizes, z_where_prior, canvas)
+        else:
+            attend = RecurrentAttention(sizes, z_where_prior)
+        encode = Encoder(window_pixels, encoder_net, z_what_size, layer)
+        decode = Decoder(
+            canvas.compositing.num_layers * window_pixels,
             decoder_net,
             z_what_size,
             decoder_output_bias,
             decoder_output_use_sigmoid,
             layer,
         )
-        self.z_where_init = nn.Parameter(torch.zeros(3))
-        self.z_what_init = nn.Parameter(torch.zeros(z_what_size))
-        self.bl: NeuralBaseline | None = None
-        if use_baselines and baseline_decay is None:
-            self.bl = NeuralBaseline(
-                embed(),
-                latent_size,
-                rnn_hidden_size,
-                bl_predict_net,
-                baseline_scalar,
-                layer,
-            )
+        baseline: Baseline = NoBaseline()
+        if use_baselines and baseline_decay is not None:
+            baseline = MovingAverage(baseline_decay)
+        elif use_baselines:
+            baseline = NeuralBaseline(sizes, bl_predict_net, baseline_scalar, use_masking)
+
+        self.model = GenerativeModel(
+            num_steps,
+            z_what_size,
+            z_where_prior,
+            decode,
+            canvas,
+            likelihood.build(likelihood_sd) if likelihood else NormalLikelihood(likelihood_sd),
+            use_masking,
+        )
+        self.guide = Guide(
+            num_steps,
+            window_size,
+            z_what_size,
+            attend,
+            encode,
+            canvas.background,
+            baseline,
+            use_masking,
+        )
         if use_cuda:
             self.cuda()
 
@@ -164,19 +221,15 @@ class AIR(GenerativeModel, Guide):
         state: dict[str, Any] = super().__getstate__()
         return state
 
-    def skip_black_pixels(self, images: Tensor) -> None:
-        """Prepare for images of which most pixels are black, if these are such.
-
-        On the CPU, products with raw pixels then skip what is black; results stay the same but for
-        rounding. Where convolutions or an MLP embed the image, nothing changes.
-
-        Args:
-            images: (N, x_size, x_size), some of those to come; of any type.
-        """
-        sees_pixels = not list(self.embed.parameters())
-        self.rnn.skips_zeros = sees_pixels and is_mostly_zero(images)
-        if self.bl is not None:
-            self.bl.rnn.skips_zeros = self.rnn.skips_zeros
+    def prior(
+        self,
+        n: int,
+        *,
+        z_pres_prior_p: PresencePrior = default_z_pres_prior_p,
+        num_steps: int | None = None,
+    ) -> tuple[tuple[list[Tensor], list[Tensor]], Tensor]:
+        """Draw objects and the images that they make up; see `GenerativeModel.prior`."""
+        return self.model.prior(n, z_pres_prior_p=z_pres_prior_p, num_steps=num_steps)
 
     def infer(
         self, images: Any, num_steps: int | None = None, *, sample: bool = False
@@ -192,25 +245,66 @@ class AIR(GenerativeModel, Guide):
             ValueError: there are no images, or they have another shape or type; floats are not
                 finite or not in [0, 1], or bytes are 0 and 1; `num_steps` is below 1.
         """
-        return infer(self, checked_images(images, self.x_size), num_steps, sample=sample)
+        return self.infer_scenes(checked_images(images, self.x_size), num_steps, sample=sample)
 
+    def infer_scenes(
+        self, images: Tensor, num_steps: int | None = None, *, sample: bool = False
+    ) -> Posterior:
+        """Do as `infer`, without a check: of images of scenes, which were checked all together.
 
-def _check_arguments(arguments: dict[str, Any]) -> None:
-    for name in ("num_steps", "x_size", "window_size", "z_what_size", "rnn_hidden_size"):
-        if arguments[name] < 1:
-            raise ValueError(f"{name} must be 1 or more, got {arguments[name]}")
-    for name in ("scale_prior_sd", "pos_prior_sd", "likelihood_sd"):
-        if not 0 < arguments[name] < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {arguments[name]}")
-    if arguments["window_size"] > arguments["x_size"]:
-        raise ValueError(
-            f"window_size must be at most x_size={arguments['x_size']}, "
-            f"got {arguments['window_size']}"
-        )
-    num_convolutions = len(arguments["embed_channels"] or ())
-    for name in ("embed_kernels", "embed_strides"):
-        if arguments[name] and len(arguments[name]) != num_convolutions:
-            raise ValueError(
-                f"{name} must have one number for each of the {num_convolutions} embed_channels, "
-                f"got {arguments[name]}"
-            )
+        Args:
+            images: (N, x_size, x_size), uint8, or floats in [0, 1].
+            num_steps: the most objects to look for; the model's own number by default.
+            sample: draw, instead of posterior means and the most probable count.
+        """
+        return infer(self.model, self.guide, images, num_steps, sample=sample)
+
+    @property
+    def num_steps(self) -> int:
+        """The most objects in an image."""
+        return self.model.num_steps
+
+    @property
+    def x_size(self) -> int:
+        """Width and height of an image, in pixels."""
+        return self.model.canvas.x_size
+
+    @property
+    def window_size(self) -> int:
+        """Width and height of a window, in pixels."""
+        return self.guide.window_size
+
+    @property
+    def z_what_size(self) -> int:
+        """Length of an object's appearance code."""
+        return self.model.z_what_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.guide.z_where_init.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters."""
+        return self.guide.z_where_init.dtype
+
+    @property
+    def decode(self) -> Decoder:
+        """The network from z_what to the pixels of a window."""
+        return self.model.decode
+
+    @property
+    def encode(self) -> Encoder:
+        """The network from a window to q(z_what)."""
+        return self.guide.encode
+
+    @property
+    def rnn(self) -> nn.Module:
+        """The recurrent network of the attention."""
+        return self.guide.attention.get_submodule("rnn")
+
+    @property
+    def predict(self) -> nn.Module:
+        """The network of the attention from its state to q(z_pres) and q(z_where)."""
+        return self.guide.attention.get_submodule("predict")

@@ -7,73 +7,110 @@ subtracts the baseline from the learning signal and trains a data-dependent one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from air.model.networks import LSTM, MLP, Embed
+from air.model.canvas import ObjectLatents
+from air.model.networks import LSTM, MLP, build_embed, latents_vector, non_linearity_layer
+from air.model.sizes import Sizes
 
 
-class NeuralBaseline(nn.Module):
+class Baseline(nn.Module):
+    """What the guide hands each z_pres site as its `infer` entry; each kind is a subclass."""
+
+    def start(self, images: Tensor) -> Any:
+        """Return the first state, with what is taken from images (n, x_size, x_size) once."""
+        raise NotImplementedError
+
+    def forward(self, state: Any, previous: ObjectLatents) -> tuple[dict[str, Any], Any]:
+        """Return the entry of the next z_pres, before it is drawn, and the next state.
+
+        Args:
+            state: from `start`, or from the step before.
+            previous: the object of the step before, as an attention gets it.
+        """
+        raise NotImplementedError
+
+
+class NoBaseline(Baseline):
+    """The plain score function, or an estimator that has none."""
+
+    def start(self, images: Tensor) -> None:
+        """Return nothing."""
+
+    def forward(self, state: None, previous: ObjectLatents) -> tuple[dict[str, Any], None]:
+        """Return an empty entry."""
+        return {}, None
+
+
+class MovingAverage(Baseline):
+    """Pyro's decaying average of past learning signals, one for each image of a batch.
+
+    Args:
+        decay: of the average.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+
+    def start(self, images: Tensor) -> None:
+        """Return nothing."""
+
+    def forward(self, state: None, previous: ObjectLatents) -> tuple[dict[str, Any], None]:
+        """Return the entry by which Pyro keeps the average."""
+        entry = {"use_decaying_avg_baseline": True, "baseline_beta": self.decay}
+        return {"baseline": entry}, None
+
+
+class NeuralState(NamedTuple):
+    """What one step of the neural baseline hands to the next."""
+
+    gates: Tensor  # (n, 4 rnn_hidden_size), the image's share
+    rnn: tuple[Tensor, Tensor]  # h and c
+
+
+class NeuralBaseline(Baseline):
     """A network that predicts the learning signal from the image and the latents so far.
 
     It is a twin of the guide's recurrent network (paper, section 2.2; Mnih and Gregor, 2014). Its
     inputs are detached, so that its squared error trains nothing else.
 
     Args:
-        embed: its own embedding of the image.
-        latent_size: length of [z_where, z_what, z_pres].
-        hidden_size: length of the LSTM's state.
+        sizes: of the guide's networks.
         predict_net: hidden layers from the state to the prediction.
         scalar: factor of the prediction, which can be hundreds of nats, or None for 1.
-        non_linear_layer: class of the non-linearity.
+        use_masking: whether finished images leave the objective, and so have a signal of 0.
     """
 
     def __init__(
-        self,
-        embed: Embed,
-        latent_size: int,
-        hidden_size: int,
-        predict_net: Sequence[int],
-        scalar: float | None,
-        non_linear_layer: type[nn.Module],
+        self, sizes: Sizes, predict_net: Sequence[int], scalar: float | None, use_masking: bool
     ) -> None:
         super().__init__()
-        self.embed = embed
-        self.rnn = LSTM(embed.out_size, latent_size, hidden_size)
-        self.predict = MLP(hidden_size, [*predict_net, 1], non_linear_layer)
+        self.embed = build_embed(sizes)
+        latent_size = 3 + sizes.z_what_size + 1
+        self.rnn = LSTM(self.embed.out_size, latent_size, sizes.rnn_hidden_size)
+        layer = non_linearity_layer(sizes.non_linearity)
+        self.predict = MLP(sizes.rnn_hidden_size, [*predict_net, 1], layer)
         self.scalar = 1.0 if scalar is None else scalar
+        self.use_masking = use_masking
 
-    def start(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the image's share of the gates and the first state, for `forward`."""
+    def start(self, images: Tensor) -> NeuralState:
+        """Embed the images."""
         gates = self.rnn.embedding_gates(self.embed(images))
-        return gates, self.rnn.initial_state()
+        return NeuralState(gates, self.rnn.initial_state())
 
     def forward(
-        self, gates: Tensor, latents: Tensor, state: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the prediction (N, 1) before this step's z_pres is drawn, and the next state."""
-        state = self.rnn(gates, latents.detach(), state)
-        return self.predict(state[0]) * self.scalar, state
-
-
-def neural_baseline_entry(value: Tensor, previous_z_pres: Tensor, mask: bool) -> dict[str, Any]:
-    """Return the `infer` entry of a z_pres site for a predicted learning signal.
-
-    Args:
-        value: (N, 1) predictions.
-        previous_z_pres: (N, 1), or (1, 1) before the first step; 0 leaves no choice to make.
-        mask: whether finished images leave the objective, and so have a signal of 0.
-    """
-    if mask:
-        value = value * previous_z_pres.detach()
-    return {"baseline": {"baseline_value": value.squeeze(-1)}}
-
-
-def moving_average_entry(decay: float) -> dict[str, Any]:
-    """Return the `infer` entry of a z_pres site for Pyro's decaying average."""
-    return {"baseline": {"use_decaying_avg_baseline": True, "baseline_beta": decay}}
+        self, state: NeuralState, previous: ObjectLatents
+    ) -> tuple[dict[str, Any], NeuralState]:
+        """Predict the learning signal of the next z_pres; see `Baseline`."""
+        rnn = self.rnn(state.gates, latents_vector(previous).detach(), state.rnn)
+        value = self.predict(rnn[0]) * self.scalar  # (n, 1)
+        if self.use_masking:
+            value = value * previous.z_pres.detach()
+        return {"baseline": {"baseline_value": value.squeeze(-1)}}, state._replace(rnn=rnn)
 
 
 MOVING_AVERAGE_PREFIX = "__baseline_avg_downstream_cost_"  # Pyro's name in its parameter store

@@ -1,9 +1,15 @@
-"""What AIR is made of: the groups `model` and `prior`."""
+"""What AIR is made of: the groups `model`, `attention`, `background`, `compositing`, `likelihood`
+and `prior`.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field
+
+from air.errors import ConfigError
 from air.fields import (
     Count,
     Layers,
@@ -15,6 +21,14 @@ from air.fields import (
     Real,
     strict,
 )
+from air.model.sizes import Sizes
+
+if TYPE_CHECKING:
+    from air.model.air import AIR
+    from air.model.attention.look import Attention
+    from air.model.canvas import Background, Canvas, Compositing, Likelihood
+    from air.model.presence import PresenceSchedule
+    from air.model.windows import WherePrior
 
 
 @strict
@@ -42,6 +56,128 @@ class ModelConfig:
     pos_prior_sd: PositiveReal
     likelihood_sd: PositiveReal
 
+    def build(
+        self,
+        x_size: int,
+        attention: AttentionConfig,
+        background: BackgroundConfig,
+        compositing: CompositingConfig,
+        likelihood: LikelihoodConfig,
+        **baseline: Any,
+    ) -> AIR:
+        """Return a new model.
+
+        Args:
+            x_size: width and height of an image, in pixels.
+            attention: where the guide looks next.
+            background: what lies behind the objects.
+            compositing: how objects make one image.
+            likelihood: what an image is, given the canvas.
+            **baseline: the arguments of `AIR` that say which baseline z_pres has.
+        """
+        from air.model.air import AIR
+
+        return AIR(
+            x_size=x_size,
+            attention=attention,
+            background=background,
+            compositing=compositing,
+            likelihood=likelihood,
+            **vars(self),
+            **baseline,
+        )
+
+    def check(self, x_size: int) -> None:
+        """Raise `ConfigError` if no model has these sizes.
+
+        Args:
+            x_size: width and height of an image, in pixels.
+        """
+        names = [field.name for field in fields(Sizes) if field.name != "x_size"]
+        try:
+            Sizes(x_size=x_size, **{name: getattr(self, name) for name in names})
+        except ValueError as error:
+            raise ConfigError(f"model.{error}") from None
+
+
+# --- the guide's attention ------------------------------------------------------------------------
+
+
+@strict
+class RecurrentConfig:
+    """The paper's attention: an LSTM that sees the whole image; `model` has its sizes."""
+
+    kind: Literal["recurrent"]
+
+    def build(self, sizes: Sizes, z_where_prior: WherePrior, canvas: Canvas) -> Attention:
+        """Return a new attention."""
+        from air.model.attention.recurrent import RecurrentAttention
+
+        return RecurrentAttention(sizes, z_where_prior)
+
+
+AttentionConfig = RecurrentConfig
+
+
+# --- what lies behind the objects -----------------------------------------------------------------
+
+
+@strict
+class NoBackgroundConfig:
+    """Nothing behind the objects: the ground is black."""
+
+    kind: Literal["none"]
+
+    def build(self, sizes: Sizes) -> Background:
+        """Return a new background."""
+        from air.model.background.none import NoBackground
+
+        return NoBackground()
+
+
+BackgroundConfig = NoBackgroundConfig
+
+
+# --- how objects make one image -------------------------------------------------------------------
+
+
+@strict
+class SumConfig:
+    """Objects add up."""
+
+    kind: Literal["sum"]
+
+    def build(self) -> Compositing:
+        """Return a new compositing."""
+        from air.model.compositing.sum import Sum
+
+        return Sum()
+
+
+CompositingConfig = SumConfig
+
+
+# --- what an image is, given the canvas -----------------------------------------------------------
+
+
+@strict
+class NormalConfig:
+    """Pixels are normal around the canvas; `model.likelihood_sd` is their standard deviation."""
+
+    kind: Literal["normal"]
+
+    def build(self, likelihood_sd: float) -> Likelihood:
+        """Return a new likelihood."""
+        from air.model.likelihood.normal import NormalLikelihood
+
+        return NormalLikelihood(likelihood_sd)
+
+
+LikelihoodConfig = NormalConfig
+
+
+# --- the prior on the number of objects -----------------------------------------------------------
+
 
 @strict
 class ConstantPriorConfig:
@@ -50,6 +186,22 @@ class ConstantPriorConfig:
     kind: Literal["constant"]
     success: Probability  # k of p(n) ∝ kⁿ or, when raw, the trial probability of every step
     raw: bool
+
+    @property
+    def settles_at(self) -> int:
+        """The iteration from which the prior stays as it is."""
+        return 0
+
+    @property
+    def final_key(self) -> str:
+        """The field that says what the prior ends with."""
+        return "success"
+
+    def build(self, num_steps: int) -> PresenceSchedule:
+        """Return iteration -> (step -> trial probability)."""
+        from air.model.count_prior import presence_schedule
+
+        return presence_schedule(lambda iteration: self.success, self.raw, num_steps)
 
 
 @strict
@@ -63,5 +215,30 @@ class AnnealedPriorConfig:
     anneal_begin: Count  # iterations
     anneal_duration: PositiveInt  # iterations
 
+    @property
+    def settles_at(self) -> int:
+        """The iteration from which the prior stays as it is."""
+        return self.anneal_begin + self.anneal_duration
 
-PriorConfig = ConstantPriorConfig | AnnealedPriorConfig
+    @property
+    def final_key(self) -> str:
+        """The field that says what the prior ends with."""
+        return "anneal_to"
+
+    def build(self, num_steps: int) -> PresenceSchedule:
+        """Return iteration -> (step -> trial probability)."""
+        from air.model.count_prior import annealed, presence_schedule
+
+        return presence_schedule(
+            lambda iteration: annealed(
+                self.success,
+                self.anneal_to,
+                (iteration - self.anneal_begin) / self.anneal_duration,
+                is_linear=self.kind == "linear",
+            ),
+            self.raw,
+            num_steps,
+        )
+
+
+PriorConfig = Annotated[ConstantPriorConfig | AnnealedPriorConfig, Field(discriminator="kind")]

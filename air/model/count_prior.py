@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from air.model.config import AnnealedPriorConfig, PriorConfig
-
-# iteration -> (step -> trial probability)
-PresenceSchedule = Callable[[int], Callable[[int], float]]
+from air.model.presence import PresencePrior, PresenceSchedule
 
 
 def geometric_trial_probabilities(k: float, num_steps: int) -> list[float]:
@@ -29,42 +26,39 @@ def geometric_trial_probabilities(k: float, num_steps: int) -> list[float]:
     return [k * tails[t + 1] / tails[t] for t in range(num_steps)]
 
 
-def annealed(config: PriorConfig, iteration: int) -> float:
-    """Return the prior's parameter at an iteration, clamped outside the annealing.
+def annealed(begin: float, end: float, fraction: float, is_linear: bool) -> float:
+    """Return a parameter on its way from one value to another, clamped outside.
 
     Args:
-        config: the schedule.
-        iteration: optimiser steps taken so far.
-
-    Returns:
-        `success` up to `anneal_begin`, `anneal_to` from `anneal_begin + anneal_duration` on, and
-        between them a straight line in the parameter or in its logarithm.
+        begin: up to a fraction of 0.
+        end: from a fraction of 1 on.
+        fraction: of the way, in iterations.
+        is_linear: a straight line in the parameter itself, or else in its logarithm.
     """
-    if not isinstance(config, AnnealedPriorConfig):
-        return config.success
-    fraction = (iteration - config.anneal_begin) / config.anneal_duration
     if fraction <= 0:
-        return config.success
+        return begin
     if fraction >= 1:
-        return config.anneal_to
-    if config.kind == "linear":
-        return config.success + fraction * (config.anneal_to - config.success)
-    return config.success * (config.anneal_to / config.success) ** fraction
+        return end
+    if is_linear:
+        return begin + fraction * (end - begin)
+    return float(begin * (end / begin) ** fraction)
 
 
-def build_presence_schedule(config: PriorConfig, num_steps: int) -> PresenceSchedule:
+def presence_schedule(
+    parameter: Callable[[int], float], raw: bool, num_steps: int
+) -> PresenceSchedule:
     """Return the function iteration -> (step -> trial probability).
 
     Args:
-        config: constant, linear or exponential; geometric over counts, or raw: one probability for
-            every step.
+        parameter: iteration -> k of p(n) ∝ kⁿ or, when raw, the trial probability of every step.
+        raw: one probability for every step, instead of geometric over counts.
         num_steps: the most objects in an image.
     """
 
-    def at(iteration: int) -> Callable[[int], float]:
-        parameter = annealed(config, iteration)
-        if config.raw:
-            return lambda t: parameter
-        return geometric_trial_probabilities(parameter, num_steps).__getitem__
+    def at(iteration: int) -> PresencePrior:
+        value = parameter(iteration)
+        if raw:
+            return lambda t: value
+        return geometric_trial_probabilities(value, num_steps).__getitem__
 
     return at

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from air.acceleration.black_pixels import sparse_product
+from air.model.canvas import ObjectLatents
+from air.model.sizes import Sizes
 
 # A standard deviation may not underflow to 0: its logarithm enters the objective.
 MIN_SD = 1e-6
@@ -103,6 +104,24 @@ class Embed(nn.Module):
         return self.layers(images.unsqueeze(1))
 
 
+def build_embed(sizes: Sizes) -> Embed:
+    """Return what a recurrent network sees; by default kernels are 3 wide and strides 2."""
+    num_convolutions = len(sizes.embed_channels or ())
+    return Embed(
+        sizes.x_size,
+        sizes.embed_channels,
+        sizes.embed_kernels or [3] * num_convolutions,
+        sizes.embed_strides or [2] * num_convolutions,
+        sizes.embed_net,
+        non_linearity_layer(sizes.non_linearity),
+    )
+
+
+def latents_vector(latents: ObjectLatents) -> Tensor:
+    """Return what recurrent networks are fed back of an object, (n, 3 + z_what_size + 1)."""
+    return torch.cat((latents.z_where, latents.z_what, latents.z_pres), -1)
+
+
 class LSTM(nn.Module):
     """An LSTM cell over [embedding, latents] whose product with the embedding is taken once.
 
@@ -115,15 +134,10 @@ class LSTM(nn.Module):
         embedding_size: length of the embedding.
         latent_size: length of the latents that are fed back.
         hidden_size: length of the state.
-
-    Attributes:
-        skips_zeros: whether embeddings are mostly 0, as the pixels of dark images are, which
-            makes products faster on the CPU.
     """
 
     def __init__(self, embedding_size: int, latent_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.skips_zeros = False
         # Transposed beside nn.Linear's: its gradient, the largest product of a step on raw pixels,
         # is a third faster this way round.
         self.from_embedding = nn.Parameter(torch.empty(embedding_size, 4 * hidden_size))
@@ -139,8 +153,6 @@ class LSTM(nn.Module):
 
     def embedding_gates(self, embedding: Tensor) -> Tensor:
         """Return the embedding's share of the gates: (N, embedding_size) -> (N, 4 hidden_size)."""
-        if self.skips_zeros and embedding.device.type == "cpu":
-            return sparse_product(embedding, self.from_embedding)
         return embedding @ self.from_embedding
 
     def forward(

@@ -32,6 +32,14 @@ def register(name: str, of: nn.Module | nn.Parameter) -> None:
         _register(param_with_module_name(name, inner), parameter)
 
 
+def register_children(module: nn.Module) -> None:
+    """Make a module's parameters known to Pyro under the names that its own parts have in it."""
+    for name, child in module.named_children():
+        register(name, child)
+    for name, parameter in module.named_parameters(recurse=False):
+        register(name, parameter)
+
+
 def _register(name: str, parameter: nn.Parameter) -> None:
     if not parameter.requires_grad or pyro.param(name, parameter) is parameter:
         return

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from pyro import poutine
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.nn import functional as F
 
+from air.model.canvas import ObjectLatents
+from air.model.full_path import count_log_probs, full_path
+from air.model.generative import GenerativeModel
+from air.model.guide import Guide
 from air.model.images import to_unit
 from air.model.parameters import OwnParameters
 from air.model.windows import window_boxes
-
-if TYPE_CHECKING:
-    from air.model.air import AIR
 
 _CHUNK = 500  # images at a time, which bounds memory
 
@@ -44,18 +43,14 @@ class Posterior:
     reconstruction: Tensor
 
 
-class _PosteriorMeans(Messenger):
-    """Gives every latent site of the guide its mean instead of a draw."""
-
-    def _pyro_sample(self, message: Any) -> None:
-        if not message["is_observed"] and message["name"].startswith("z_w"):
-            message["value"] = message["fn"].mean
-            message["done"] = True
-
-
 @torch.no_grad()
 def infer(
-    model: AIR, images: Tensor, num_steps: int | None = None, *, sample: bool = False
+    model: GenerativeModel,
+    guide: Guide,
+    images: Tensor,
+    num_steps: int | None = None,
+    *,
+    sample: bool = False,
 ) -> Posterior:
     """Find, count and describe the objects of images.
 
@@ -64,7 +59,8 @@ def infer(
     enough here, and here alone; probabilities and boxes are in single precision then.
 
     Args:
-        model: a trained `AIR`.
+        model: of a trained `AIR`.
+        guide: of the same.
         images: (N, x_size, x_size), as scenes hold them: uint8, or floats in [0, 1].
         num_steps: the most objects to look for; the model's own number by default, but not at most.
         sample: draw the windows, the codes and the count, instead of posterior means and the most
@@ -79,57 +75,37 @@ def infer(
     num_steps = model.num_steps if num_steps is None else num_steps
     if num_steps < 1:
         raise ValueError(f"num_steps must be 1 or more, got {num_steps}")
-    parts = [_infer_chunk(model, chunk, num_steps, sample) for chunk in images.split(_CHUNK)]
-    return Posterior(
-        **{
-            name: torch.cat([getattr(part, name) for part in parts])
-            for name in Posterior.__dataclass_fields__
-        }
+    return joined(
+        [_infer_chunk(model, guide, chunk, num_steps, sample) for chunk in images.split(_CHUNK)]
     )
 
 
-def count_log_probs(presence_logits: Tensor) -> Tensor:
-    """Return log q(n) = log (1 - π_n) + Σ_{t<n} log π_t, without the first term at n = T.
-
-    Args:
-        presence_logits: (..., T) log odds of π_t, along the path on which every object is present.
-
-    Returns:
-        (..., T + 1) log probabilities of the counts 0…T.
-    """
-    present = F.logsigmoid(presence_logits).cumsum(-1)
-    absent = F.logsigmoid(-presence_logits)
-    return F.pad(present, (1, 0)) + F.pad(absent, (0, 1))
+def joined(parts: Sequence[Posterior]) -> Posterior:
+    """Return the posteriors of some images after one another as one."""
+    names = [field.name for field in fields(Posterior)]
+    return Posterior(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _infer_chunk(model: AIR, images: Tensor, num_steps: int, sample: bool) -> Posterior:
-    like = model.z_where_prior_mean
+def _infer_chunk(
+    model: GenerativeModel, guide: Guide, images: Tensor, num_steps: int, sample: bool
+) -> Posterior:
+    like = guide.z_where_init
     batch = to_unit(images, like.device, like.dtype)  # (n, x_size, x_size)
-    n = batch.shape[0]
-    all_present = {f"z_pres_{t}": batch.new_ones(n, 1) for t in range(num_steps)}
-    guide = poutine.condition(model.guide, data=all_present)
-    if not sample:
-        guide = _PosteriorMeans()(guide)
     with OwnParameters():
-        nodes: Any = poutine.trace(guide).get_trace(batch, num_steps=num_steps).nodes
-
-    def stacked(name: str) -> Tensor:
-        return torch.stack([nodes[f"{name}_{t}"]["value"] for t in range(num_steps)], 1)
-
+        path = full_path(guide, batch, use_means=not sample, num_steps=num_steps)
+        background = poutine.replay(model.canvas.background.draw, trace=path.trace)(len(batch))
     # Sums of logarithms and places in pixels have too many digits for half precision.
     wide = torch.promote_types(batch.dtype, torch.float32)
-    logits = [nodes[f"z_pres_{t}"]["fn"].base_dist.logits for t in range(num_steps)]
-    count_probs = count_log_probs(torch.cat(logits, -1).to(wide)).softmax(-1)  # (n, T + 1)
+    count_probs = count_log_probs(path.presence_logits.to(wide)).softmax(-1)  # (n, T + 1)
     count = torch.multinomial(count_probs, 1).squeeze(-1) if sample else count_probs.argmax(-1)
-
-    z_where, z_what = stacked("z_where"), stacked("z_what")
     z_pres = (torch.arange(num_steps, device=count.device) < count.unsqueeze(-1)).to(batch.dtype)
+    objects = ObjectLatents(z_pres, path.z_where, path.z_what)
     return Posterior(
         count=count,
         count_probs=count_probs,
         z_pres=z_pres,
-        z_where=z_where,
-        z_what=z_what,
-        boxes=window_boxes(z_where.to(wide), model.x_size),
-        reconstruction=model.render(z_pres, z_where, z_what),
+        z_where=path.z_where,
+        z_what=path.z_what,
+        boxes=window_boxes(path.z_where.to(wide), model.canvas.x_size),
+        reconstruction=model.render(objects, background),
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 PresencePrior = Callable[[int], float | Tensor]  # step -> trial probability of its object
+PresenceSchedule = Callable[[int], PresencePrior]  # iteration -> the prior then
 
 # Once an object is absent, all later ones are. sigmoid(-1000) is exactly 0 in single and double
 # precision, and so are log(1 - sigmoid(-1000)) and its gradient.

@@ -1,4 +1,4 @@
-"""Where a window lies in an image, and the two spatial transforms between them.
+"""z_where: its prior, where a window lies in an image, and the spatial transforms between them.
 
 Coordinates run from -1 to 1 across pixel edges (`align_corners=False`), sampling is bilinear and
 zero outside. `z_where` = [s, x, y] places a window so that it covers `x_size / s` pixels and is
@@ -10,10 +10,11 @@ of hat-function weights, and a transform is two matrix products.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import Function, once_differentiable
 
 from air.model.functions import followed
@@ -22,6 +23,40 @@ from air.model.functions import followed
 # next to nothing, so s is held at this distance from 0 there (with its sign; +, if it is 0): the
 # result stays finite, and no gradient reaches s from inside.
 MIN_SCALE = 0.01
+
+
+class WherePrior(nn.Module):
+    """The moments of p(z_where), which model and guide share; derived from arguments, not learned.
+
+    Args:
+        scale_mean: mean of s; a window covers `x_size / s` pixels.
+        scale_sd: standard deviation of s.
+        pos_mean: mean of x and y.
+        pos_sd: standard deviation of x and y.
+
+    Attributes:
+        mean: (3,).
+        sd: (3,).
+
+    Raises:
+        ValueError: a standard deviation is not positive and finite.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, scale_mean: float, scale_sd: float, pos_mean: float, pos_sd: float) -> None:
+        super().__init__()
+        for name, sd in (("scale_prior_sd", scale_sd), ("pos_prior_sd", pos_sd)):
+            check_sd(name, sd)
+        self.register_buffer("mean", torch.tensor([scale_mean, pos_mean, pos_mean]), False)
+        self.register_buffer("sd", torch.tensor([scale_sd, pos_sd, pos_sd]), False)
+
+
+def check_sd(name: str, sd: float) -> None:
+    """Raise `ValueError` if a standard deviation of that name is not positive and finite."""
+    if not 0 < sd < math.inf:
+        raise ValueError(f"{name}: must be positive and finite, got {sd}")
 
 
 def window_to_image(z_where: Tensor, windows: Tensor, x_size: int) -> Tensor:

@@ -20,7 +20,7 @@ from air.data.scenes import Scenes
 from air.errors import ConfigError, NotKnownError
 from air.evaluation.held_out import confusion_matrix
 from air.model.air import AIR
-from air.model.posterior import Posterior, infer
+from air.model.posterior import Posterior
 from air.pictures.config import PictureName, SampleConfig, VisualizeConfig
 from air.pictures.figure_files import save_figure
 from air.pictures.figures import draw_confusion, draw_training_curves
@@ -61,9 +61,9 @@ class Views:
     config: VisualizeConfig
 
     @property
-    def model(self) -> AIR:
+    def air(self) -> AIR:
         """The run's model."""
-        return self.run.model
+        return self.run.air
 
     def few(self, chosen: Tensor | None = None) -> tuple[Tensor, Posterior, Tensor | None]:
         """Return images, posterior and true counts of some scenes; those `shown` by default."""
@@ -87,13 +87,12 @@ def visualize_run(config: VisualizeConfig) -> list[Path]:
     run = open_run(config.run, config.which)
     folder = _output_folder(config.output, run)
     scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
-    if scenes.x_size != run.model.x_size:
+    if scenes.x_size != run.air.x_size:
         raise ConfigError(
-            f"data: must have images of {run.model.x_size} pixels as in training, "
-            f"got {scenes.x_size}"
+            f"data: must have images of {run.air.x_size} pixels as in training, got {scenes.x_size}"
         )
     with computing_with(run.config.train.threads), pyro.validation_enabled(False):
-        posterior = infer(run.model, scenes.images, config.num_steps)
+        posterior = run.air.infer_scenes(scenes.images, config.num_steps)
         views = Views(run, scenes, posterior, scenes.varied_indices(config.num_scenes), config)
         files: list[Path] = []
         for name in tqdm(config.pictures, desc="pictures", leave=False):
@@ -121,8 +120,7 @@ def sample_run(config: SampleConfig) -> list[Path]:
     folder = _output_folder(config.output, run)
     with computing_with(run.config.train.threads), pyro.validation_enabled(False):
         samples = [
-            sample_scenes(run.model, count, config.num_scenes, config.seed)
-            for count in config.counts
+            sample_scenes(run.air, count, config.num_scenes, config.seed) for count in config.counts
         ]
     files = save_figure(
         draw_prior_samples(samples, config.counts), folder / "samples", config.formats
@@ -152,7 +150,7 @@ def _save(name: PictureName, views: Views, folder: Path) -> list[Path]:
     if name == "animation":
         images, posterior, _ = views.few()
         file = folder / "build_up.gif"
-        save_animation(file, images, posterior, canvases(views.model, posterior))
+        save_animation(file, images, posterior, canvases(views.air, posterior))
         return [file]
     return save_figure(_FIGURES[name](views), folder / name, views.config.formats)
 
@@ -166,13 +164,13 @@ def _reconstructions(views: Views) -> Figure:
 
 def _windows(views: Views) -> Figure:
     images, posterior, _ = views.few()
-    crops = glimpses(views.model, images, posterior)
-    return draw_windows(images, posterior, crops, decodings(views.model, posterior))
+    crops = glimpses(views.air, images, posterior)
+    return draw_windows(images, posterior, crops, decodings(views.air, posterior))
 
 
 def _build_up(views: Views) -> Figure:
     images, posterior, _ = views.few()
-    return draw_build_up(images, posterior, canvases(views.model, posterior))
+    return draw_build_up(images, posterior, canvases(views.air, posterior))
 
 
 def _mistakes(views: Views) -> Figure:
@@ -185,7 +183,7 @@ def _mistakes(views: Views) -> Figure:
 
 
 def _confusion(views: Views) -> Figure:
-    num_steps = views.config.num_steps or views.model.num_steps
+    num_steps = views.config.num_steps or views.air.num_steps
     return draw_confusion(confusion_matrix(_known_count(views), views.posterior.count, num_steps))
 
 
@@ -201,17 +199,17 @@ def _z_what_space(views: Views) -> Figure:
     present = posterior.z_pres > 0
     if not present.any():
         raise NotKnownError("no object was found in any image")
-    return draw_z_what_space(posterior.z_what[present], decodings(views.model, posterior)[present])
+    return draw_z_what_space(posterior.z_what[present], decodings(views.air, posterior)[present])
 
 
 def _window_places(views: Views) -> Figure:
-    return draw_window_places(views.posterior, views.model.x_size)
+    return draw_window_places(views.posterior, views.air.x_size)
 
 
 def _prior_samples(views: Views) -> Figure:
-    counts = range(1, views.model.num_steps + 1)
+    counts = range(1, views.air.num_steps + 1)
     seed, num = views.config.seed, views.config.num_scenes
-    return draw_prior_samples([sample_scenes(views.model, n, num, seed) for n in counts], counts)
+    return draw_prior_samples([sample_scenes(views.air, n, num, seed) for n in counts], counts)
 
 
 def _known_count(views: Views) -> Tensor:

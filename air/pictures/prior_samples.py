@@ -1,4 +1,4 @@
-"""Scenes drawn from the generative model."""
+"""Scenes drawn from the generative air."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def draw_prior_samples(canvases: Sequence[Tensor], counts: Sequence[int]) -> Fig
 
 
 @torch.no_grad()
-def sample_scenes(model: AIR, count: int, num: int, seed: int) -> Tensor:
+def sample_scenes(air: AIR, count: int, num: int, seed: int) -> Tensor:
     """Draw scenes with a given number of objects, all else from the prior.
 
     The random state of whoever calls is left alone.
 
     Args:
-        model: whose objects are drawn.
+        air: whose objects are drawn.
         count: objects in each scene, 0 or more; it may exceed the model's number of steps.
         num: how many scenes.
         seed: of the draws.
@@ -43,10 +43,9 @@ def sample_scenes(model: AIR, count: int, num: int, seed: int) -> Tensor:
     Returns:
         (num, x_size, x_size) canvases, on the model's device.
     """
-    device = model.z_where_prior_mean.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([air.device] if air.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        if count == 0:
-            return model.z_where_prior_mean.new_zeros(num, model.x_size, model.x_size)
-        objects = model.draw(num, lambda t: 0.5, count)  # its z_pres is not used
-        return model.render(torch.ones_like(objects.z_pres), objects.z_where, objects.z_what)
+        # Its z_pres is not used; there is always a step, which an empty scene leaves out.
+        objects, background = air.model.draw(num, lambda t: 0.5, max(count, 1))
+        z_pres = torch.full_like(objects.z_pres, float(count > 0))
+        return air.model.render(objects._replace(z_pres=z_pres), background)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.utils import draw_bounding_boxes
 
 from air.model.air import AIR
+from air.model.canvas import ObjectLatents
 from air.model.images import to_unit
 from air.model.posterior import Posterior
 from air.model.windows import image_to_window
@@ -29,11 +30,11 @@ _MILLISECONDS = 900  # of a frame
 
 
 @torch.no_grad()
-def glimpses(model: AIR, images: Tensor, posterior: Posterior) -> Tensor:
+def glimpses(air: AIR, images: Tensor, posterior: Posterior) -> Tensor:
     """Crop the images at the windows.
 
     Args:
-        model: that inferred them.
+        air: that inferred them.
         images: (N, x_size, x_size), uint8 or floats in [0, 1].
         posterior: of the images.
 
@@ -42,21 +43,24 @@ def glimpses(model: AIR, images: Tensor, posterior: Posterior) -> Tensor:
     """
     z_where = posterior.z_where
     inputs = to_unit(images, z_where.device, z_where.dtype).unsqueeze(1)
-    return image_to_window(z_where, inputs, model.window_size)
+    return image_to_window(z_where, inputs, air.window_size)
 
 
 @torch.no_grad()
-def decodings(model: AIR, posterior: Posterior) -> Tensor:
+def decodings(air: AIR, posterior: Posterior) -> Tensor:
     """Decode the appearance codes, (N, T, window_size, window_size)."""
-    return model.decode(posterior.z_what).unflatten(-1, (model.window_size, model.window_size))
+    return air.model.windows(posterior.z_what)
 
 
 @torch.no_grad()
-def canvases(model: AIR, posterior: Posterior) -> Tensor:
+def canvases(air: AIR, posterior: Posterior) -> Tensor:
     """Return the canvas after 0, 1, … T steps, (N, T + 1, x_size, x_size); absent objects add 0."""
-    objects = model.place(posterior.z_where, posterior.z_what)
-    present = objects * posterior.z_pres[..., None, None]
-    return torch.cat((torch.zeros_like(present[:, :1]), present.cumsum(1)), 1)
+    z_pres = posterior.z_pres  # (N, T)
+    num_steps = z_pres.shape[-1]
+    # The first 0, 1, … T steps, as other choices among the same objects: (T + 1, N, T).
+    first = torch.ones(num_steps + 1, num_steps, dtype=z_pres.dtype, device=z_pres.device).tril(-1)
+    objects = ObjectLatents(first.unsqueeze(1) * z_pres, posterior.z_where, posterior.z_what)
+    return air.model.render(objects).movedim(0, 1)
 
 
 def draw_windows(images: Tensor, posterior: Posterior, crops: Tensor, decoded: Tensor) -> Figure:

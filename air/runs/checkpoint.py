@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import air
+from air.config.parsing import parse_config
 from air.errors import CheckpointError, DamagedCheckpointError
 from air.fields import WhichCheckpoint
 from air.model.air import AIR
@@ -35,7 +36,7 @@ class Checkpoint:
 
     Attributes:
         config: the run's values, as in `config.yaml`.
-        model_arguments: keyword arguments that build the model again.
+        x_size: width and height of an image, in pixels.
         iteration: optimiser steps taken.
         model: the model's state dict.
         optimizer: Adam's state dict.
@@ -50,7 +51,7 @@ class Checkpoint:
     """
 
     config: dict[str, Any]
-    model_arguments: dict[str, Any]
+    x_size: int
     iteration: int
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
@@ -248,6 +249,22 @@ def load_weights(model: AIR, weights: Mapping[str, Tensor], source: str | Path) 
     model.to(dtype).load_state_dict(dict(weights))
 
 
+def rebuild(checkpoint: Checkpoint, source: str | Path) -> AIR:
+    """Return the model of a checkpoint, in evaluation mode, on the CPU.
+
+    Args:
+        checkpoint: as read.
+        source: the file that it is from.
+
+    Raises:
+        CheckpointError: its configuration and its weights do not fit together.
+        ConfigError: its configuration is not one.
+    """
+    air = parse_config(checkpoint.config).build_model(checkpoint.x_size)
+    load_weights(air, checkpoint.model, source)
+    return air.eval()
+
+
 def load(
     run_dir_or_checkpoint: str | Path,
     device: str | torch.device = "cpu",
@@ -272,6 +289,4 @@ def load(
         path, checkpoint = open_checkpoint(path, which)
     else:
         checkpoint = read_checkpoint(path)
-    model = AIR(**checkpoint.model_arguments)
-    load_weights(model, checkpoint.model, path)
-    return model.to(device).eval()
+    return rebuild(checkpoint, path).to(device)

@@ -60,18 +60,20 @@ def load_pyro(file: str | Path, **arguments: Any) -> AIR:
         ours = _translated(weights)
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks a weight of Pyro's examples/air, {error}") from None
-    model = AIR(**{**told, **arguments})
-    for name, value in told.items():
-        given = model.arguments[name]
-        same = (
-            math.isclose(given, value, rel_tol=1e-6) if isinstance(value, float) else given == value
-        )
+    for name in told.keys() & arguments.keys():
+        value, given = told[name], arguments[name]
+        if isinstance(value, float):
+            same = math.isclose(given, value, rel_tol=1e-6)
+        else:
+            same = value == (list(given) if isinstance(given, tuple) else given)
         if not same:
             raise ValueError(f"{name}: must be {value}, as {path} tells, got {given!r}")
-    if model.bl is None:  # Pyro saves a baseline also where none is used
-        ours = {name: value for name, value in ours.items() if not name.startswith("bl.")}
-    load_weights(model, ours, path)
-    return model.eval()
+    air = AIR(**{**arguments, **told})
+    names = air.state_dict().keys()
+    # Pyro saves a baseline also where none is used.
+    used = {n: v for n, v in ours.items() if n in names or not n.startswith("guide.baseline.")}
+    load_weights(air, used, path)
+    return air.eval()
 
 
 def _told(weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -111,24 +113,22 @@ def _layers(weights: Mapping[str, Tensor], prefix: str) -> list[int]:
 
 
 _PREFIXES = {
-    "embed.seq.": "embed.layers.1.layers.",
-    "encode.mlp.seq.": "encode.mlp.layers.",
-    "decode.mlp.seq.": "decode.mlp.layers.",
-    "predict.mlp.seq.": "predict.mlp.layers.",
-    "bl_embed.seq.": "bl.embed.layers.1.layers.",
-    "bl_predict.seq.": "bl.predict.layers.",
+    "embed.seq.": "guide.attention.embed.layers.1.layers.",
+    "encode.mlp.seq.": "guide.encode.mlp.layers.",
+    "decode.mlp.seq.": "model.decode.mlp.layers.",
+    "predict.mlp.seq.": "guide.attention.predict.mlp.layers.",
+    "bl_embed.seq.": "guide.baseline.embed.layers.1.layers.",
+    "bl_predict.seq.": "guide.baseline.predict.layers.",
 }
 
 
 def _translated(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return Pyro's weights under our names and in our shapes."""
     ours = {
-        "z_where_prior_mean": weights["z_where_loc_prior"],
-        "z_where_prior_sd": weights["z_where_scale_prior"],
-        "z_where_init": weights["z_where_init"].squeeze(0),
-        "z_what_init": weights["z_what_init"].squeeze(0),
-        **_lstm(weights, "rnn", "", "rnn"),
-        **_lstm(weights, "bl_rnn", "bl_", "bl.rnn"),
+        "guide.z_where_init": weights["z_where_init"].squeeze(0),
+        "guide.z_what_init": weights["z_what_init"].squeeze(0),
+        **_lstm(weights, "rnn", "", "guide.attention.rnn"),
+        **_lstm(weights, "bl_rnn", "bl_", "guide.baseline.rnn"),
     }
     for name, value in weights.items():
         for theirs, prefix in _PREFIXES.items():

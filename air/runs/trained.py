@@ -9,9 +9,8 @@ from air.config.parsing import parse_config
 from air.config.schema import Config
 from air.fields import WhichCheckpoint
 from air.model.air import AIR
-from air.model.count_prior import build_presence_schedule
 from air.model.presence import PresencePrior
-from air.runs.checkpoint import load_weights, open_checkpoint
+from air.runs.checkpoint import open_checkpoint, rebuild
 from air.runs.folder import read_config
 
 
@@ -22,14 +21,14 @@ class TrainedRun:
     Attributes:
         folder: the run's.
         config: what the run is.
-        model: in evaluation mode, on the CPU.
+        air: the model, in evaluation mode, on the CPU.
         iteration: optimiser steps taken.
         z_pres_prior_p: the presence prior of that iteration, step -> trial probability.
     """
 
     folder: Path
     config: Config
-    model: AIR
+    air: AIR
     iteration: int
     z_pres_prior_p: PresencePrior
 
@@ -49,13 +48,12 @@ def open_run(folder: str | Path, which: WhichCheckpoint = "latest") -> TrainedRu
     folder = Path(folder)
     config = parse_config(read_config(folder))
     path, checkpoint = open_checkpoint(folder, which)
-    model = AIR(**checkpoint.model_arguments)
-    load_weights(model, checkpoint.model, path)
-    schedule = build_presence_schedule(config.prior, config.model.num_steps)
+    air = rebuild(checkpoint, path)
+    schedule = config.prior.build(air.num_steps)
     return TrainedRun(
         folder=folder,
         config=config,
-        model=model.eval(),
+        air=air,
         iteration=checkpoint.iteration,
         z_pres_prior_p=schedule(checkpoint.iteration),
     )

@@ -13,7 +13,6 @@ from typing import Any
 from torch import Tensor
 
 from air.config.schema import Config
-from air.model.config import AnnealedPriorConfig
 from air.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -119,7 +118,7 @@ class CollapseWatch:
             true_count: (N,) int64, or None if it is not known.
         """
         before, self._streak = self._streak, None
-        if not self._config.train.warn_collapse or iteration < _annealed_at(self._config):
+        if not self._config.train.warn_collapse or iteration < self._config.prior.settles_at:
             return
         number = collapsed_to(count, true_count, self._config.model.num_steps)
         if number is None:
@@ -149,17 +148,9 @@ class CollapseWatch:
             self._warned = noted["warned"]
 
 
-def _annealed_at(config: Config) -> int:
-    """Return the iteration from which the presence prior stays as it is."""
-    prior = config.prior
-    if isinstance(prior, AnnealedPriorConfig):
-        return prior.anneal_begin + prior.anneal_duration
-    return 0
-
-
 def _advice(number: int, config: Config) -> str:
     """Return what to try against counts that have collapsed to a number."""
-    final = "anneal_to" if isinstance(config.prior, AnnealedPriorConfig) else "success"
+    final = config.prior.final_key
     inverted = "images inverted if their background is light"
     sizes = "model.scale_prior_mean such that a window, image size / mean, holds one object"
     if number == 0:
@@ -173,8 +164,5 @@ def _advice(number: int, config: Config) -> str:
         tries = [inverted, "a lower prior.success (fewer objects at first)", sizes]
     else:
         tries = [sizes, f"a higher prior.{final}"]
-        if config.search.kind != "none":
-            tries.append("search=none (the search tells one object from two only)")
-    if config.inference.kind == "reinforce":
-        tries.append("inference=marginal (reinforce learns nothing for a long time)")
+        tries += config.inference.advice
     return f"what to try: {'; '.join(tries)}"

@@ -29,7 +29,6 @@ class TrainConfig:
     eval_size: PositiveInt  # held-out images looked at on the way; the end looks at all
     save_every: PositiveInt
     num_pictures: Count  # scenes in each picture
-    recorded: bool  # record the tensor operations of the first step and play them back
-    compiled: bool  # compile the recording first
+    step: Literal["eager", "recorded", "compiled"]  # by Pyro's handlers, or played back
     threads: PositiveInt  # of PyTorch, in each operation; other numbers round differently
     warn_collapse: bool  # warn once if nearly all held-out images are given the same count

@@ -9,14 +9,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from air.inference.estimator import elbo_of
-
 
 class Totals:
-    """Sums of the objective's parts since they were last taken, and how fast they came."""
+    """Sums of the objective's metrics since they were last taken, and how fast they came."""
 
     def __init__(self) -> None:
-        self.parts: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
         self.iterations = 0
         self.start_clock()
 
@@ -25,14 +23,14 @@ class Totals:
         self._timed = 0  # iterations since
         self._since = time.perf_counter()
 
-    def restore(self, parts: dict[str, Tensor], iterations: int, device: torch.device) -> None:
-        """Go on with the sums of a checkpoint."""
-        self.parts, self.iterations = {n: v.to(device) for n, v in parts.items()}, iterations
+    def restore(self, sums: dict[str, Tensor], iterations: int, device: torch.device) -> None:
+        """Continue with the sums of a checkpoint."""
+        self.sums, self.iterations = {n: v.to(device) for n, v in sums.items()}, iterations
 
-    def add(self, parts: dict[str, Tensor]) -> None:
-        """Add the parts of one batch, each a scalar, summed over images."""
-        for name, value in parts.items():
-            self.parts[name] = self.parts.get(name, 0.0) + value
+    def add(self, metrics: dict[str, Tensor]) -> None:
+        """Add the metrics of one batch, each a scalar, summed over images."""
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
         self.iterations += 1
         self._timed += 1
 
@@ -46,14 +44,11 @@ class Totals:
     def take(self, batch_size: int) -> dict[str, float]:
         """Return means per image, in nats, and steps per second; start again."""
         images = self.iterations * batch_size
-        elbo = elbo_of(self.parts).item() / images
         seconds = time.perf_counter() - self._since
         figures = {
-            "train/loss": -elbo,
-            "train/elbo": elbo,
-            **{f"train/{name}": value.item() / images for name, value in self.parts.items()},
+            **{f"train/{name}": value.item() / images for name, value in self.sums.items()},
             "time/steps_per_second": self._timed / max(seconds, 1e-9),
         }
-        self.parts, self.iterations = {}, 0
+        self.sums, self.iterations = {}, 0
         self.start_clock()
         return figures

@@ -12,14 +12,14 @@ from air.model.air import AIR
 from air.training.config import OptimConfig
 
 
-def build_optimizer(config: OptimConfig, model: AIR) -> Adam:
+def build_optimizer(config: OptimConfig, air: AIR) -> Adam:
     """Return Adam over the model's parameters and, in a group of its own, the baseline's.
 
     Each group's `initial_lr` is what its schedule starts from.
     """
-    baseline = list(model.bl.parameters()) if model.bl is not None else []
+    baseline = list(air.guide.baseline.parameters())
     in_baseline = {id(parameter) for parameter in baseline}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in in_baseline]
+    rest = [parameter for parameter in air.parameters() if id(parameter) not in in_baseline]
     groups = [{"params": rest, "lr": config.lr, "initial_lr": config.lr}]
     if baseline:
         rate = config.baseline_lr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pyro
 import torch
 
 from air.acceleration.allocator import keep_freed_memory
-from air.acceleration.compiling import missing_for_compiling
 from air.acceleration.threads import computing_with
 from air.config.parsing import check_sizes
 from air.config.quoting import to_paste
@@ -20,11 +20,6 @@ from air.data.remarks import remarks
 from air.errors import ConfigError, ProcessLostError, RunFolderError, WriteError
 from air.evaluation.held_out import Evaluation
 from air.fields import config_values
-from air.inference.building import build_objective
-from air.inference.config import MovingAverageBaselineConfig, NeuralBaselineConfig
-from air.model.air import AIR
-from air.model.count_prior import build_presence_schedule
-from air.model.posterior import infer
 from air.pictures.figure_files import save_figure
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes
 from air.pictures.reconstructions import draw_reconstructions
@@ -33,6 +28,7 @@ from air.runs.folder import PICTURES_FOLDER, check_run_folder, claimed, write_co
 from air.runs.result import RunResult, discard_result, failure, write_result
 from air.tracking.tracker import NullTracker, Tracker
 from air.tracking.trackers import build_tracker, check_tracking
+from air.training.gradients import check_step
 from air.training.launch import ALONE, Launch, find_launch
 from air.training.processes import Processes, check_shares, joined, share_dreams
 from air.training.random_state import seed_noise
@@ -64,7 +60,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     launch = find_launch()
     check_shares(config, launch.size)
     device = choose_device(config, launch)
-    check_compiled(config, device)
+    check_step(config, device)
     # The parameters are known to Pyro under names that another model in this process may have.
     scope = pyro.get_param_store().scope()
     with computing_with(config.train.threads), joined(device) as processes, scope:
@@ -88,7 +84,7 @@ def _train(
         check_run_folder(run_dir, resume)
         check_tracking(config.tracking)
         data = load_data(config.data)
-        for line in remarks(data.train):
+        for line in [*config.inference.remarks, *remarks(data.train)]:
             log.warning("%s", line)
     processes.wait()  # so that the first one draws scenes, and says so
     if not processes.is_first:
@@ -106,15 +102,15 @@ def _train(
     start = checkpoint.iteration if checkpoint else 0
 
     pyro.set_rng_seed(config.seed)
-    model = build_model(config, data.train.x_size).to(device)
+    air = config.build_model(data.train.x_size).to(device)
     if checkpoint and checkpoint_file:
-        load_weights(model, checkpoint.model, checkpoint_file)
-    processes.copy_first(model)
+        load_weights(air, checkpoint.model, checkpoint_file)
+    processes.copy_first(air)
     if not processes.is_first:
         seed_noise(config.seed, start, processes.rank)
     sleep = share_dreams(config.sleep, processes.size)
-    objective = build_objective(config.inference, sleep, config.search)
-    schedule = build_presence_schedule(config.prior, config.model.num_steps)
+    share = dataclasses.replace(config, sleep=sleep)  # type: ignore[type-var]
+    objective = share.build_objective()
 
     folder = claimed(run_dir, resume) if processes.is_first else contextlib.nullcontext()
     # Pyro's validation looks at every value of every distribution in every step; tests have it on.
@@ -136,7 +132,7 @@ def _train(
             )
         exit_code, trainer = 1, None
         try:
-            trainer = Trainer(config, model, objective, schedule, data, run_dir, tracker, processes)
+            trainer = Trainer(config, air, objective, data, run_dir, tracker, processes)
             if checkpoint and checkpoint_file:
                 trainer.restore(checkpoint)
             if resume:
@@ -177,30 +173,6 @@ def _note_stop(run_dir: Path, iteration: int, interruption: Interruption) -> Non
     )
 
 
-def build_model(config: Config, x_size: int) -> AIR:
-    """Build AIR from the configuration.
-
-    Args:
-        config: the run; a baseline is built only where the estimator uses one.
-        x_size: width and height of an image, in pixels.
-    """
-    baseline = config.baseline
-    if config.inference.kind == "marginal" and baseline.kind != "none":
-        log.warning(
-            "inference=marginal has no use for a baseline; baseline=%s is ignored", baseline.kind
-        )
-    if config.inference.kind == "reinforce" and baseline.kind == "none":
-        log.warning("inference=reinforce without a baseline is very noisy; try baseline=neural")
-    arguments = {name: value for name, value in vars(config.model).items()}
-    if config.inference.kind == "marginal" or baseline.kind == "none":
-        arguments["use_baselines"] = False
-    elif isinstance(baseline, NeuralBaselineConfig):
-        arguments |= {"bl_predict_net": baseline.net, "baseline_scalar": baseline.scalar}
-    elif isinstance(baseline, MovingAverageBaselineConfig):
-        arguments["baseline_decay"] = baseline.decay
-    return AIR(x_size=x_size, **arguments)
-
-
 def choose_device(config: Config, launch: Launch = ALONE) -> torch.device:
     """Return the device that the configuration means.
 
@@ -227,25 +199,6 @@ def choose_device(config: Config, launch: Launch = ALONE) -> torch.device:
     device = torch.device("cuda", launch.local_rank)
     torch.cuda.set_device(device)
     return device
-
-
-def check_compiled(config: Config, device: torch.device) -> None:
-    """Refuse to compile a step where that cannot be done.
-
-    Raises:
-        ConfigError: the device is a GPU, or the machine lacks what it takes.
-    """
-    if not config.train.compiled:
-        return
-    if device.type == "cuda":
-        raise ConfigError(
-            "train.compiled: must be false on a GPU, where a step is one CUDA graph, got True"
-        )
-    missing = missing_for_compiling()
-    if missing is not None:
-        raise ConfigError(
-            f"train.compiled: must be false on this machine, which lacks {missing}, got True"
-        )
 
 
 def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> dict[str, float | int | str]:
@@ -279,7 +232,7 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> dict[str, f
 
 def _save_pictures(trainer: Trainer, evaluation: Evaluation, num: int) -> None:
     """Draw what the trained model makes of held-out scenes; `scripts/visualize.py` draws more."""
-    model, test = trainer.model, trainer.data.test
+    air, test = trainer.air, trainer.data.test
     folder = trainer.run_dir / PICTURES_FOLDER
     chosen = {"reconstructions": test.varied(num)}
     if test.count is not None:
@@ -287,8 +240,8 @@ def _save_pictures(trainer: Trainer, evaluation: Evaluation, num: int) -> None:
         if len(wrong):
             chosen["mistakes"] = test.subset(wrong)
     for name, scenes in chosen.items():
-        posterior = infer(model, scenes.images)
+        posterior = air.infer_scenes(scenes.images)
         save_figure(draw_reconstructions(scenes.images, posterior, scenes.count), folder / name)
-    counts = range(1, model.num_steps + 1)
-    samples = [sample_scenes(model, count, num, seed=0) for count in counts]
+    counts = range(1, air.num_steps + 1)
+    samples = [sample_scenes(air, count, num, seed=0) for count in counts]
     save_figure(draw_prior_samples(samples, counts), folder / "prior_samples")

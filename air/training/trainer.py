@@ -11,19 +11,15 @@ import pyro
 import torch
 from torch import Tensor
 
-from air.acceleration.recording import build_gradients
 from air.config.schema import Config
 from air.data.scenes import Data, Scenes
 from air.errors import NonFiniteLossError
 from air.evaluation.held_out import Evaluation, evaluate
 from air.fields import config_values
-from air.inference.estimator import PARTS, elbo_of
 from air.inference.objective import Objective
 from air.model.air import AIR
 from air.model.baselines import joined_averages, moving_averages
-from air.model.count_prior import PresenceSchedule
 from air.model.images import to_unit
-from air.model.posterior import infer
 from air.pictures.figure_files import save_figure
 from air.pictures.reconstructions import draw_reconstructions, tracked_reconstructions
 from air.runs.best import BestModel
@@ -34,6 +30,7 @@ from air.tracking.tracker import Tracker
 from air.tracking.values import Value
 from air.training.batches import BatchOrder
 from air.training.collapse import CollapseWatch
+from air.training.gradients import build_gradients
 from air.training.metrics import Totals
 from air.training.optim import build_optimizer, build_scheduler, restore_optimizer
 from air.training.processes import ALONE, Processes
@@ -54,9 +51,8 @@ class Trainer:
 
     Args:
         config: the run.
-        model: on its device.
+        air: the model, on its device.
         objective: what a step minimises.
-        presence_schedule: iteration -> presence prior.
         data: images to train on, and held-out ones.
         run_dir: where checkpoints go.
         tracker: where metrics go.
@@ -66,39 +62,37 @@ class Trainer:
     def __init__(
         self,
         config: Config,
-        model: AIR,
+        air: AIR,
         objective: Objective,
-        presence_schedule: PresenceSchedule,
         data: Data,
         run_dir: Path,
         tracker: Tracker,
         processes: Processes = ALONE,
     ) -> None:
         self.config = config
-        self.model = model
-        self.presence_schedule = presence_schedule
+        self.air = air
+        self.presence_schedule = config.prior.build(air.num_steps)
         self.data = data
         self.run_dir = run_dir
         self.tracker = tracker
         self.processes = processes
-        self.device = model.z_where_prior_mean.device
+        self.device = air.device
         self.iteration = 0
-        self.optimizer = build_optimizer(config.optim, model)
+        self.optimizer = build_optimizer(config.optim, air)
         self.scheduler = build_scheduler(config.optim, self.optimizer, config.train.num_iterations)
         self.order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
-        recorded, compiled = config.train.recorded, config.train.compiled
-        self.gradients = build_gradients(objective, model, self.device, recorded, compiled)
         # Each process asks for its share of a batch.
         self._batch = data.train.batches(
             lambda iteration: processes.share(self.order.indices(iteration)), self.device
         )
-        self._parameters = list(model.parameters())
+        self._parameters = list(air.parameters())
         self._totals = Totals()
         self._saved_at: int | None = None
         self._interruption = Interruption()
         self._stopping = False
         self._few = data.test.subset(slice(config.train.eval_size))  # of the held-out scenes
-        model.skip_black_pixels(self._few.images)  # training images may be on disk
+        # Training images may be on disk.
+        self.gradients = build_gradients(config, objective, air, self._few.images)
         self.best = BestModel(run_dir, len(self._few), self._few.count is not None)
         self.collapse = CollapseWatch(config, tracker)
 
@@ -151,11 +145,11 @@ class Trainer:
     def _look(self, scenes: Scenes) -> tuple[Evaluation, bool]:
         evaluation = self._evaluate(scenes)
         is_best = self.best.see(self.iteration, self._comparable(evaluation))
-        values: dict[str, Value] = {**evaluation.figures(self.model.num_steps)}
+        values: dict[str, Value] = {**evaluation.figures(self.air.num_steps)}
         num_pictures = min(self.config.train.num_pictures, len(scenes))
         if num_pictures:
             shown = scenes.varied(num_pictures)
-            posterior = infer(self.model, shown.images)
+            posterior = self.air.infer_scenes(shown.images)
             values["val/reconstructions"] = tracked_reconstructions(shown.images, posterior)
             save_figure(
                 draw_reconstructions(shown.images, posterior, shown.count),
@@ -178,7 +172,7 @@ class Trainer:
         """
         if self._saved_at == self.iteration:
             return checkpoint_path(self.run_dir, self.iteration)
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self.air.named_parameters():
             if not parameter.isfinite().all():
                 raise NonFiniteLossError(
                     f"iteration {self.iteration}: parameter {name} is not finite; "
@@ -191,15 +185,15 @@ class Trainer:
                 self.run_dir,
                 Checkpoint(
                     config=config_values(self.config),
-                    model_arguments=self.model.arguments,
+                    x_size=self.air.x_size,
                     iteration=self.iteration,
-                    model=self.model.state_dict(),
+                    model=self.air.state_dict(),
                     optimizer=self.optimizer.state_dict(),
                     random_states=joined_states([states for states, _ in gathered]),
                     moving_averages=joined_averages([averages for _, averages in gathered]),
                     best=self.best.note(),
                     collapse=self.collapse.note(),
-                    sums=self._totals.parts,
+                    sums=self._totals.sums,
                     num_summed=self._totals.iterations,
                 ),
             )
@@ -239,17 +233,17 @@ class Trainer:
             ProcessLostError: another process has ended.
         """
         images = self._batch(self.iteration)  # (its share, x_size, x_size)
-        batch = to_unit(images, self.device, self.model.z_where_prior_mean.dtype)
+        batch = to_unit(images, self.device, self.air.dtype)
         prior = self.presence_schedule(self.iteration)
         trial_probabilities = torch.tensor(
-            [prior(t) for t in range(self.model.num_steps)], dtype=torch.float64
+            [prior(t) for t in range(self.air.num_steps)], dtype=torch.float64
         )
-        parts = self.gradients(batch, trial_probabilities.to(self.device))
+        metrics = self.gradients(batch, trial_probabilities.to(self.device))
         stop = self._interruption.signal is not None
-        parts, self._stopping = self.processes.sum_step(self._parameters, parts, stop)
+        metrics, self._stopping = self.processes.sum_step(self._parameters, metrics, stop)
         if self.device.type == "cpu":  # a GPU's host would wait; it looks when it logs
-            self._check_finite(parts)
-        self._totals.add(parts)
+            self._check_finite(metrics)
+        self._totals.add(metrics)
         if self.config.optim.clip_norm is not None:
             # Losses are sums over the batch, as Pyro's are; the setting is per image.
             limit = self.config.optim.clip_norm * self.config.train.batch_size
@@ -264,7 +258,7 @@ class Trainer:
         return self._interruption.signal is not None if alone else self._stopping
 
     def _evaluate(self, scenes: Scenes) -> Evaluation:
-        return evaluate(self.model, scenes, self.presence_schedule(self.iteration))
+        return evaluate(self.air, scenes, self.presence_schedule(self.iteration))
 
     def _comparable(self, evaluation: Evaluation) -> float:
         """Return the metric on the few held-out scenes alone, also after a look at all of them."""
@@ -275,21 +269,19 @@ class Trainer:
 
     def _log_training(self) -> float:
         """Log what training did since the last time; return the loss per image."""
-        self._check_finite(self._totals.parts)
+        self._check_finite(self._totals.sums)
         figures = self._totals.take(self.config.train.batch_size)
         self.tracker.log(self.iteration, {**figures, **self._settings()})
         return figures["train/loss"]
 
-    def _check_finite(self, parts: dict[str, Tensor]) -> None:
-        further = sum(float(part) for name, part in parts.items() if name not in PARTS)
-        loss = -elbo_of(parts).item() + further
-        if math.isfinite(loss):
+    def _check_finite(self, metrics: dict[str, Tensor]) -> None:
+        if math.isfinite(metrics["loss"].item()):
             return
-        wrong = [name for name, value in parts.items() if not value.isfinite()]
+        wrong = [name for name, value in metrics.items() if not value.isfinite()]
         raise NonFiniteLossError(
-            f"iteration {self.iteration}: the loss is {loss}; not finite: "
-            f"{', '.join(wrong) or 'the sum alone'}; the last good checkpoint in "
-            f"{self.run_dir} is kept; a lower optim.lr or optim.clip_norm may help"
+            f"iteration {self.iteration}: the loss is {metrics['loss'].item()}; not finite: "
+            f"{', '.join(wrong)}; the last good checkpoint in {self.run_dir} is kept; "
+            "a lower optim.lr or optim.clip_norm may help"
         )
 
     def _settings(self) -> dict[str, Value]:
@@ -299,5 +291,5 @@ class Trainer:
         names = ("optim/lr", "optim/baseline_lr")
         return {
             **dict(zip(names, rates, strict=False)),
-            **{f"prior/p_{t}": float(prior(t)) for t in range(self.model.num_steps)},
+            **{f"prior/p_{t}": float(prior(t)) for t in range(self.air.num_steps)},
         }

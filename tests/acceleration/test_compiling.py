@@ -5,10 +5,8 @@ import sysconfig
 
 import pytest
 import torch
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn.functional import linear
 
-from air.acceleration.compiling import join_products, missing_for_compiling
+from air.acceleration.compiling import missing_for_compiling
 from air.acceleration.recording import RecordedGradients
 from air.cli.compose import compose_config
 from air.errors import ConfigError
@@ -17,7 +15,7 @@ from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
 from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
-from air.training.run import check_compiled
+from air.training.gradients import check_step
 from tests.acceleration.test_recording import PROBABILITIES, taken
 from tests.helpers.models import tiny
 
@@ -39,22 +37,20 @@ def reinforce_with_a_baseline():
 
 def marginal_asleep():
     sleep = SleepPhase(0.5, 3, max_objects=2, codes="posterior")
-    return Objective(MarginalELBO(), sleep), {"embed_channels": [2], "embed_net": [4]}
+    return Objective(MarginalELBO(), [sleep]), {"embed_channels": [2], "embed_net": [4]}
 
 
 def marginal_searching():
-    return Objective(MarginalELBO(), None, CountSearch(0.5, 2, 2, margin=0.0)), {}
+    return Objective(MarginalELBO(), [CountSearch(0.5, 2, 2, margin=0.0)]), {}
 
 
 def assert_compiled_is_recorded(objective, arguments):
     model = tiny(**arguments)
-    model.skip_black_pixels(DARK)
-    assert model.rnn.skips_zeros is not bool(list(model.embed.parameters()))
     played, compiled = (
         taken(gradients, model, DARK, probabilities=PROBABILITIES[: model.num_steps])
         for gradients in (
-            RecordedGradients(objective, model),
-            RecordedGradients(objective, model, compiled=True),
+            RecordedGradients(objective, model, DARK[0]),
+            RecordedGradients(objective, model, DARK[0], compiled=True),
         )
     )
     torch.testing.assert_close(compiled, played, rtol=1e-4, atol=1e-4)
@@ -82,23 +78,6 @@ def test_what_the_compiler_gets_is_the_recorded_step(monkeypatch):
     assert_compiled_is_recorded(*reinforce_with_a_baseline())
 
 
-def test_products_of_weights_that_several_steps_use_become_one():
-    def gradients(weights, more, inputs):
-        loss = sum(linear(linear(x, weights).tanh(), more).square().sum() for x in inputs)
-        return *torch.autograd.grad(loss, (weights, more)), loss + loss
-
-    weights, more = torch.randn(4, 3, requires_grad=True), torch.randn(2, 4, requires_grad=True)
-    inputs = [torch.randn(n, 3) for n in (1, 5, 5)]
-    recording = make_fx(gradients)(weights, more, inputs)
-    expected = recording(weights, more, inputs)
-    products = recording.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default)
-    join_products(recording)
-    recording.recompile()
-    left = recording.graph.find_nodes(op="call_function", target=torch.ops.aten.mm.default)
-    assert len(products) - len(left) == 4  # three of each weights' products became one
-    torch.testing.assert_close(recording(weights, more, inputs), expected)
-
-
 def test_what_is_missing_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setenv("CXX", sys.executable)
@@ -107,12 +86,18 @@ def test_what_is_missing_is_named(monkeypatch, tmp_path):
     assert missing_for_compiling() is None
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "no-such-compiler" in missing_for_compiling()
-    with pytest.raises(ConfigError, match=r"train\.compiled: .* lacks .*no-such-compiler"):
-        check_compiled(compose_config(("train.compiled=true",)), torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"train\.step: .* lacks .*no-such-compiler"):
+        check_step(compose_config(("train.step=compiled",)), torch.device("cpu"))
 
 
 def test_it_is_for_the_cpu():
     cuda = torch.device("cuda")
-    with pytest.raises(ConfigError, match=r"train\.compiled: must be false on a GPU"):
-        check_compiled(compose_config(("train.compiled=true",)), cuda)
-    check_compiled(compose_config(()), cuda)
+    with pytest.raises(ConfigError, match=r"train\.step: must be recorded on a GPU"):
+        check_step(compose_config(("train.step=compiled",)), cuda)
+    check_step(compose_config(()), cuda)
+
+
+def test_it_needs_a_recording():
+    overrides = ("train.step=compiled", "inference=reinforce", "baseline=moving_average")
+    with pytest.raises(ConfigError, match=r"train\.step: .*baseline=moving_average"):
+        check_step(compose_config(overrides), torch.device("cpu"))

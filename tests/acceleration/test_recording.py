@@ -4,17 +4,14 @@ import pyro
 import pytest
 import torch
 
-from air.acceleration.recording import (
-    CudaGraphGradients,
-    HandlerGradients,
-    RecordedGradients,
-    build_gradients,
-)
+from air.acceleration.recording import CudaGraphGradients, RecordedGradients
+from air.cli.compose import compose_config
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
 from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
+from air.training.gradients import EagerGradients, build_gradients
 from tests.helpers.models import tiny
 
 PROBABILITIES = torch.tensor([0.6, 0.3], dtype=torch.float64)
@@ -29,11 +26,11 @@ def reinforce():
 
 
 def asleep():
-    return Objective(MarginalELBO(), SleepPhase(0.5, 3, max_objects=2, codes="posterior"))
+    return Objective(MarginalELBO(), [SleepPhase(0.5, 3, max_objects=2, codes="posterior")])
 
 
 def searching():
-    return Objective(MarginalELBO(), None, CountSearch(0.5, 2, 2, margin=0.0))
+    return Objective(MarginalELBO(), [CountSearch(0.5, 2, 2, margin=0.0)])
 
 
 def variants():
@@ -82,20 +79,9 @@ def test_playing_back_equals_running_the_handlers(objective, arguments):
     batches = torch.rand(3, 5, 6, 6)
     recorded = RecordedGradients(objective(), model)
     played, after = taken(recorded, model, batches)
-    run, after_run = taken(HandlerGradients(objective(), model), model, batches)
+    run, after_run = taken(EagerGradients(objective(), model), model, batches)
     same(played, run)
     assert after == after_run  # as many random numbers, and none for the recording itself
-
-
-def test_black_pixels_may_differ_from_batch_to_batch():
-    model = tiny(use_baselines=True)
-    batches = torch.rand(4, 5, 6, 6) * (torch.rand(4, 5, 6, 6) < 0.1)
-    batches[1], batches[2] = 0, 1
-    model.skip_black_pixels(batches[0])
-    assert model.bl.rnn.skips_zeros
-    played, _ = taken(RecordedGradients(reinforce(), model), model, batches)
-    run, _ = taken(HandlerGradients(reinforce(), model), model, batches)
-    same(played, run)
 
 
 def test_new_weights_and_another_prior_reach_the_recording():
@@ -108,7 +94,7 @@ def test_new_weights_and_another_prior_reach_the_recording():
             parameter.add_(0.1 * torch.randn_like(parameter))
     other = torch.tensor([0.1, 0.9], dtype=torch.float64)
     played, _ = taken(recorded, model, batches, 3, other)
-    run, _ = taken(HandlerGradients(marginal(), model), model, batches, 3, other)
+    run, _ = taken(EagerGradients(marginal(), model), model, batches, 3, other)
     same(played, run)
 
 
@@ -117,7 +103,7 @@ def test_a_batch_of_another_size_is_recorded_anew():
     recorded = RecordedGradients(marginal(), model)
     batches = [torch.rand(n, 6, 6) for n in (4, 2, 4)]
     played, _ = taken(recorded, model, batches)
-    run, _ = taken(HandlerGradients(marginal(), model), model, batches)
+    run, _ = taken(EagerGradients(marginal(), model), model, batches)
     same(played, run)
 
 
@@ -126,20 +112,23 @@ def test_recording_under_validation_is_the_same():
     batches = torch.rand(1, 4, 6, 6)
     with pyro.validation_enabled(True):
         played, _ = taken(RecordedGradients(marginal(), model), model, batches)
-    run, _ = taken(HandlerGradients(marginal(), model), model, batches)
+    run, _ = taken(EagerGradients(marginal(), model), model, batches)
     same(played, run)
 
 
-def test_the_device_and_the_setting_choose_the_kind():
-    model = tiny()
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert type(build_gradients(marginal(), model, cpu, False)) is HandlerGradients
-    assert type(build_gradients(marginal(), model, cpu, True)) is RecordedGradients
-    assert type(build_gradients(marginal(), model, cuda, True)) is CudaGraphGradients
-    assert build_gradients(marginal(), model, cpu, True, compiled=True).compiled
-    for device, recorded in ((cpu, False), (cuda, True)):
-        with pytest.raises(ValueError, match="compiled must be False"):
-            build_gradients(marginal(), model, device, recorded, compiled=True)
+def test_the_setting_and_the_baseline_choose_the_kind():
+    average = ("inference=reinforce", "baseline=moving_average")
+    for overrides, kind in (
+        (["train.step=eager"], EagerGradients),
+        (["train.step=recorded"], RecordedGradients),
+        (["train.step=compiled"], RecordedGradients),
+        (["train.step=recorded", *average], EagerGradients),
+    ):
+        config = compose_config(overrides)
+        gradients = build_gradients(config, marginal(), tiny(), torch.ones(1, 6, 6))
+        assert type(gradients) is kind
+        if kind is RecordedGradients:
+            assert gradients.compiled is (config.train.step == "compiled")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -150,7 +139,7 @@ def test_a_cuda_graph_equals_playing_back():
     graph, _ = taken(
         CudaGraphGradients(marginal(), model), model, batches, probabilities=probabilities
     )
-    run, _ = taken(HandlerGradients(marginal(), model), model, batches, probabilities=probabilities)
+    run, _ = taken(EagerGradients(marginal(), model), model, batches, probabilities=probabilities)
     for (parts, grads), (other_parts, other_grads) in zip(graph, run, strict=True):
         assert parts == pytest.approx(other_parts, rel=1e-4)
         for grad, other in zip(grads, other_grads, strict=True):

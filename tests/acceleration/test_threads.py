@@ -57,7 +57,7 @@ def test_a_run_and_what_looks_at_it_compute_with_its_number(data_root, tmp_path,
         Trainer, "step", lambda self: (seen.append(torch.get_num_threads()), step(self))[1]
     )
     folder = tmp_path / "run"
-    overrides = ["experiment=smoke", f"data.root={data_root}", "train.recorded=false"]
+    overrides = ["experiment=smoke", f"data.root={data_root}", "train.step=eager"]
     overrides += ["train.threads=3", "train.num_iterations=2", "train.num_pictures=0"]
     train(compose_config(overrides), folder, [])
     result = run_script("train", f"resume={folder}", "train.num_iterations=3")
@@ -92,7 +92,7 @@ def test_a_run_is_the_same_whatever_is_around_it(data_root, tmp_path):
     for number in (1, 2):
         torch.set_num_threads(number)
         overrides = ["experiment=smoke", f"data.root={data_root}", "train.num_iterations=3"]
-        overrides += ["train.recorded=false", "train.num_pictures=0"]
+        overrides += ["train.step=eager", "train.num_pictures=0"]
         folder = tmp_path / str(number)
         train(compose_config(overrides), folder, [])
         weights.append(read_checkpoint(latest_checkpoint(folder)).model)

@@ -106,7 +106,7 @@ def test_compose_config_is_that_of_the_command_line():
 
 def test_contention_has_a_row_for_each_number_of_threads():
     before = torch.get_num_threads()
-    config = compose_config((*SMALL, "train.recorded=false"))
+    config = compose_config((*SMALL, "train.step=eager"))
     rows = measure_contention(config, rounds=1, steps_in_a_turn=1)
     assert [row.threads for row in rows] == thread_counts(num_cores())
     assert rows[0].speedup == rows[0].speedup_beside_one == 1
@@ -163,7 +163,7 @@ def test_command_prints_tables_and_writes_json(tmp_path):
             "what: must be among steps, growth, start, inference, contention, accuracy, got speed",
         ),
         (["steps", "model.nm_steps=3"], "model.nm_steps: no such key"),
-        (["growth", "train.compiled=true"], "train.compiled: must be false for steps"),
+        (["growth", "train.step=compiled"], "train.compiled: must be false for steps"),
         (["steps", "--rounds", "0"], "must be 1 or more, got 0"),
         (["steps", "--compare", "nowhere"], "--compare: must be a checkout of Pyro's repository"),
         (["--seeds", "a"], "invalid _seeds value"),

@@ -18,7 +18,7 @@ SHORT = (
     "train.batch_size=16",
     "train.num_pictures=0",
 )
-SHORT += ("train.recorded=false", "model.window_size=10", "data=npz")
+SHORT += ("train.step=eager", "model.window_size=10", "data=npz")
 
 
 def save_images(path):
@@ -66,7 +66,7 @@ def test_a_run_of_odd_names_is_resumed_and_evaluated_from_any_folder(tmp_path, m
 def test_a_relative_root_stays_as_it_was_given(tmp_path, monkeypatch):
     """So that a run that was copied to another machine can draw its scenes again there."""
     monkeypatch.chdir(tmp_path)
-    few = ("train.num_iterations=1", "train.num_pictures=0", "train.recorded=false")
+    few = ("train.num_iterations=1", "train.num_pictures=0", "train.step=eager")
     where = ("data.root=my data", "hydra.run.dir=run", "hydra.job.chdir=true")
     result = run_script("train", "experiment=smoke", *few, *where)
     assert result.returncode == 0, result.stderr

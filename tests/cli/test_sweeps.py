@@ -34,7 +34,7 @@ def sweep(tmp_path, data_root, monkeypatch, capfd):
     handlers, level = root.handlers[:], root.level
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # as the command does, but not for later tests
-    smoke = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
+    smoke = ("experiment=smoke", f"data.root={data_root}", "train.step=eager")
 
     def run(*overrides, folder="sweep", first=smoke):
         where = [] if folder is None else [f"hydra.sweep.dir={folder}"]

@@ -4,13 +4,13 @@ import itertools
 
 import pytest
 import yaml
+from air.inference.building import build_objective
 from hydra import compose, initialize_config_dir
 
 from air.cli.command import plain_values, resumed_values
 from air.config.parsing import parse_config
 from air.errors import ConfigError
 from air.fields import config_values
-from air.inference.building import build_objective
 from air.model.count_prior import build_presence_schedule
 from air.training.run import build_model
 from tests.helpers.repository import REPOSITORY
@@ -117,8 +117,8 @@ BAD = {
     "sleep.weight=0": "sleep.weight: must be greater than 0, got 0",
     "sleep.batch_size=0": "sleep.batch_size: must be greater than or equal to 1, got 0",
     "sleep.max_objects=0": "sleep.max_objects: must be greater than or equal to 1, got 0",
-    "train.compiled=true train.recorded=false": "train.recorded: must be true with train.compiled",
-    "train.compiled=true inference=reinforce baseline=moving_average": "baseline.kind: must be neu",
+    "train.step=compiled train.step=eager": "train.recorded: must be true with train.compiled",
+    "train.step=compiled inference=reinforce baseline=moving_average": "baseline.kind: must be neu",
     "search=cuts search.margin=-1": "search.margin: must be greater than or equal to 0, got -1",
     "search=cuts search.num_cuts=0": "search.num_cuts: must be greater than or equal to 1, got 0",
     "search=cuts search.num_cuts=17": "search.num_cuts: must be less than or equal to 16, got 17",

@@ -92,7 +92,7 @@ def test_scenes_of_digits_are_not_odd(data_root, max_objects):
 def test_a_run_says_it_once(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     np.savez(tmp_path / "x.npz", x=255 - squares(size=50))
-    small = ("experiment=quickstart", "train.num_iterations=1", "train.recorded=false")
+    small = ("experiment=quickstart", "train.num_iterations=1", "train.step=eager")
     data = ("data=npz", f"data.path={tmp_path / 'x.npz'}", "tracking=none", "train.num_pictures=0")
     train(compose_config((*small, *data)), tmp_path / "run", [])
     said = [record.getMessage() for record in caplog.records if LIGHT in record.getMessage()]

@@ -263,7 +263,7 @@ def test_a_file_that_goes_or_shrinks_meanwhile_is_one_clear_error(tmp_path):
 def same_scenes(tmp_path, data_root):
     """The same images as files in a folder and in one file, and what to override for each."""
     small = ("train.num_iterations=20", "train.eval_every=10", "train.save_every=10")
-    small += ("tracking=none", "train.recorded=false", "train.num_pictures=0")
+    small += ("tracking=none", "train.step=eager", "train.num_pictures=0")
     data = load_data(parse_config(composed("experiment=smoke", f"data.root={data_root}")).data)
     x, count = data.train.images.numpy(), data.train.count.numpy()
     test = {"x": data.test.images.numpy(), "count": data.test.count.numpy()}

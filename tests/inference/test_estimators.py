@@ -12,12 +12,9 @@ import torch
 from pyro import poutine
 from pyro.infer import JitTrace_ELBO, JitTraceGraph_ELBO, Trace_ELBO, TraceGraph_ELBO
 
-from air.inference.building import build_estimator
-from air.inference.config import InferenceConfig
-from air.inference.estimator import elbo_of
 from air.inference.marginal import MarginalELBO
 from air.inference.reinforce import ReinforceELBO
-from air.model.posterior import count_log_probs
+from air.model.full_path import count_log_probs
 from tests.helpers.models import tiny
 
 SIGMAS = 6
@@ -30,7 +27,7 @@ def gradients(model):
         [
             (torch.zeros_like(p) if p.grad is None else p.grad).flatten()
             for name, p in model.named_parameters()
-            if not name.startswith("bl.")
+            if not name.startswith("guide.baseline.")
         ]
     )
 
@@ -85,7 +82,7 @@ def test_marginal_equals_enumeration_by_hand(images):
         kl = 0.0
         for t in range(n):
             for name, prior_mean, prior_sd in (
-                (f"z_where_{t}", air.z_where_prior_mean, air.z_where_prior_sd),
+                (f"z_where_{t}", air.model.z_where_prior.mean, air.model.z_where_prior.sd),
                 (f"z_what_{t}", torch.zeros(2), torch.ones(2)),
             ):
                 q = guide[name]["fn"].base_dist.base_dist
@@ -122,7 +119,7 @@ def test_baselines_do_not_change_the_expected_gradient(images, baseline):
 
 def test_a_fitted_baseline_lowers_the_variance(images):
     air = tiny(use_baselines=True)
-    optimizer = torch.optim.Adam(air.bl.parameters(), lr=0.03)
+    optimizer = torch.optim.Adam(air.guide.baseline.parameters(), lr=0.03)
     plain = tiny()
     plain.load_state_dict(air.state_dict(), strict=False)
     for _ in range(100):
@@ -139,11 +136,13 @@ def test_a_fitted_baseline_lowers_the_variance(images):
 def test_parts_add_up(images):
     air = tiny()
     for estimator in (MarginalELBO(), ReinforceELBO()):
-        loss = estimator.loss(air.model, air.guide, images, **PRIOR)
-        assert -elbo_of(estimator.parts).item() == pytest.approx(loss, rel=1e-5)
-        loss = estimator.loss_and_grads(air.model, air.guide, images, **PRIOR)
-        assert -elbo_of(estimator.parts).item() == pytest.approx(loss, rel=1e-5)
-        assert not any(part.requires_grad for part in estimator.parts.values())
+        loss, metrics, _ = estimator.estimate(air.model, air.guide, images, **PRIOR)
+        names = ["elbo", "likelihood", "kl_pres", "kl_where", "kl_what"]
+        assert list(metrics) == names
+        elbo = metrics["likelihood"] - sum(metrics[name] for name in names[2:])
+        torch.testing.assert_close(metrics["elbo"], elbo)
+        torch.testing.assert_close(loss.detach(), -elbo)
+        assert not any(metric.requires_grad for metric in metrics.values())
 
 
 def test_marginal_scales_with_subsampling():
@@ -179,10 +178,26 @@ def test_count_log_probs_equals_the_product_and_sums_to_one():
     assert saturated.exp().tolist() == [[0.0, 1.0, 0.0]]
 
 
-def test_validation_accepts_the_marginal_programs_and_build_gives_them(images):
-    assert pyro.settings.get("validate_poutine")
-    for kind, expected in (("marginal", MarginalELBO), ("reinforce", ReinforceELBO)):
-        assert type(build_estimator(InferenceConfig(kind=kind))) is expected
+@pytest.mark.parametrize("estimator", [MarginalELBO, ReinforceELBO])
+def test_the_estimate_has_the_gradient_and_the_value_of_pyros_interface(images, estimator):
+    air, found = tiny(use_baselines=estimator is ReinforceELBO), []
+    for take in (
+        lambda elbo: elbo.loss_and_grads(air.model, air.guide, images, **PRIOR),
+        lambda elbo: differentiated(elbo.estimate(air.model, air.guide, images, **PRIOR).loss),
+    ):
+        pyro.set_rng_seed(1)
+        air.zero_grad()
+        value = take(estimator())
+        found.append((value, [p.grad for p in air.parameters() if p.grad is not None]))
+    (one, one_gradients), (other, other_gradients) = found
+    assert one == pytest.approx(other, rel=1e-5)
+    for gradient, other_gradient in zip(one_gradients, other_gradients, strict=True):
+        torch.testing.assert_close(gradient, other_gradient)
+
+
+def differentiated(loss):
+    loss.backward()
+    return loss.item()
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:FutureWarning")
@@ -207,6 +222,6 @@ def test_pyros_jit_gives_the_same_gradient_where_nothing_is_left_to_chance(jit, 
     for name, slope in slopes.items():
         if slope is not None:
             # The baseline is told of log q, and so of the noise itself.
-            tolerance = 0.02 if name.startswith("bl.") else 1e-3
+            tolerance = 0.02 if name.startswith("guide.baseline.") else 1e-3
             error = (jit_gradients[name] - slope).norm()
             assert error < tolerance * slope.norm() + 1e-6, name

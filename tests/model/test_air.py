@@ -9,6 +9,7 @@ from pyro.optim import Adam
 
 from air import AIR
 from air.inference.marginal import MarginalELBO
+from air.model.canvas import ObjectLatents
 from air.model.windows import window_to_image
 from tests.helpers.models import TINY, tiny
 
@@ -76,7 +77,7 @@ def test_baseline_parameters_can_be_told_by_name():
     air = tiny(use_baselines=True)
     SVI(air.model, air.guide, svi_optimizer, TraceGraph_ELBO()).step(torch.rand(4, 6, 6))
     baseline = {name for name in names if "bl_" in name}
-    assert len(baseline) == len(list(air.bl.parameters()))
+    assert len(baseline) == len(list(air.guide.baseline.parameters()))
 
 
 def test_subsampling_scales_every_term():
@@ -144,16 +145,16 @@ def test_render_adds_up_the_present_objects():
         for t in range(3):
             window = air.decode(z_what[i, t]).view(4, 4)
             expected[i] += z_pres[i, t] * window_to_image(z_where[i, t], window, 6)
-    torch.testing.assert_close(air.render(z_pres, z_where, z_what), expected)
+    torch.testing.assert_close(air.model.render(ObjectLatents(z_pres, z_where, z_what)), expected)
     stacked = torch.stack((z_pres, 1 - z_pres))
-    assert air.render(stacked, z_where, z_what).shape == (2, 5, 6, 6)
+    assert air.model.render(ObjectLatents(stacked, z_where, z_what)).shape == (2, 5, 6, 6)
 
 
 def test_the_embedding_is_computed_once_whatever_num_steps():
     calls = []
     for num_steps in (1, 5):
         air = tiny(num_steps=num_steps, embed_net=[4])
-        air.embed.register_forward_hook(lambda *_: calls.append(num_steps))  # noqa: B023
+        air.guide.attention.embed.register_forward_hook(lambda *_: calls.append(num_steps))  # noqa: B023
         air.guide(torch.rand(2, 6, 6))
     assert len(calls) == 2
 
@@ -190,7 +191,7 @@ def test_gradients_do_not_flow_from_the_baseline_into_the_guide():
     sum(value.sum() for value in values).backward()
     with_gradient = {n for n, p in air.named_parameters() if p.grad is not None and p.grad.any()}
     assert with_gradient
-    assert all(name.startswith("bl.") for name in with_gradient)
+    assert all(name.startswith("guide.baseline.") for name in with_gradient)
 
 
 def test_pyro_parameters_are_the_modules_own():

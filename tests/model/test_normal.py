@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
+from air.model.compositing.sum import SummedCanvas
 from air.model.likelihood.normal import CanvasNormal
 
 
@@ -14,12 +15,20 @@ def objects_and_choices(num_steps=3, dtype=torch.float64):
     return objects, z_pres.requires_grad_()
 
 
+def around(z_pres, objects, background=None, **arguments):
+    return CanvasNormal(SummedCanvas(z_pres, objects, background), 0.3, **arguments)
+
+
+@pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("num_steps", [1, 3, 6])
-def test_equals_normal_in_value_and_gradient(num_steps):
+def test_equals_normal_in_value_and_gradient(num_steps, behind):
     objects, z_pres = objects_and_choices(num_steps)
+    background = torch.randn(5, 25, dtype=torch.float64) if behind else None
     value = torch.randn(5, 25, dtype=torch.float64, requires_grad=True)
     canvas = torch.einsum("cnt,ntp->cnp", z_pres, objects)
-    ours = CanvasNormal(z_pres, objects, 0.3).log_prob(value)
+    canvas = canvas + background if behind else canvas
+    torch.testing.assert_close(SummedCanvas(z_pres, objects, background).pixels, canvas)
+    ours = around(z_pres, objects, background).log_prob(value)
     theirs = dist.Normal(canvas, 0.3).to_event(1).log_prob(value)
     torch.testing.assert_close(ours, theirs)
     weights = torch.rand_like(ours)
@@ -38,26 +47,27 @@ def test_float32_is_exact_enough_where_the_canvas_explains_the_image():
     z_pres = torch.ones(5, 3)
     value = objects.sum(1) + 0.01 * torch.randn(5, 2500)
     exact = dist.Normal(objects.double().sum(1), 0.3).to_event(1).log_prob(value.double())
-    ours = CanvasNormal(z_pres, objects, 0.3).log_prob(value)
+    ours = around(z_pres, objects).log_prob(value)
     bound = 16 * torch.finfo(torch.float32).eps * value.square().sum(-1) / (2 * 0.3**2)
     assert ((ours - exact).abs() < bound).all()
 
 
 def test_draws_have_its_moments():
     objects = torch.tensor([[[0.0, 1.0, -2.0], [1.0, 1.0, 1.0]]])  # (1, 2, 3)
-    draws = CanvasNormal(torch.tensor([[1.0, 0.0]]), objects, 0.3).sample((20000,))
+    draws = around(torch.tensor([[1.0, 0.0]]), objects).sample((20000,))
     torch.testing.assert_close(draws.mean(0), objects[:, 0], atol=0.01, rtol=0)
     torch.testing.assert_close(draws.std(0), torch.full((1, 3), 0.3), atol=0.01, rtol=0)
 
 
 def test_expand_and_validation():
     objects, z_pres = objects_and_choices()
-    expanded = CanvasNormal(z_pres[1], objects, 0.3).expand([4, 5])
+    expanded = around(z_pres[1], objects).expand([4, 5])
     assert expanded.batch_shape == (4, 5)
     assert expanded.event_shape == (25,)
     value = torch.randn(5, 25, dtype=torch.float64)
     torch.testing.assert_close(
-        expanded.log_prob(value), CanvasNormal(z_pres, objects, 0.3).log_prob(value)[[1] * 4]
+        expanded.log_prob(value),
+        around(z_pres, objects).log_prob(value)[[1] * 4],
     )
     with pytest.raises(ValueError, match="support"):
-        CanvasNormal(z_pres, objects, 0.3, validate_args=True).log_prob(value * torch.nan)
+        around(z_pres, objects, validate_args=True).log_prob(value * torch.nan)

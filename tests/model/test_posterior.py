@@ -6,7 +6,6 @@ import torch
 from pyro import poutine
 
 from air.model.images import to_unit
-from air.model.posterior import infer
 from air.model.windows import window_boxes
 from tests.helpers.models import tiny
 
@@ -125,6 +124,6 @@ def test_to_unit():
 def test_nearly_black_scenes_are_looked_at_where_a_users_bytes_are_refused():
     scenes = torch.zeros(2, 6, 6, dtype=torch.uint8)
     scenes[0, 2, 3] = 1
-    assert infer(tiny(), scenes).count.shape == (2,)
+    assert tiny().infer_scenes(scenes).count.shape == (2,)
     with pytest.raises(ValueError, match="got 0 and 1 alone"):
         tiny().infer(scenes)

@@ -55,7 +55,7 @@ def test_a_run_in_double_by_default_is_double_throughout(data_root, tmp_path):
     overrides = ["experiment=smoke", f"data.root={data_root}", "train.num_iterations=4"]
     overrides += [
         "train.num_pictures=0",
-        "train.recorded=false",
+        "train.step=eager",
         "sleep.codes=posterior",
         "search=cuts",
     ]

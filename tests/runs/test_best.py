@@ -29,7 +29,7 @@ def configured(data_root):
             "experiment=smoke",
             f"data.root={data_root}",
             "train.num_pictures=0",
-            "train.recorded=false",
+            "train.step=eager",
         ]
         small += ["train.eval_size=60", "train.eval_every=5", "train.save_every=20"]
         return parse_config(composed(*small, *overrides))

@@ -133,7 +133,7 @@ def test_the_scripts_calls(arguments, elbo, tmp_path):
     before = {name: value.clone() for name, value in model.named_parameters()}
     svi.step(images, batch_size=4, z_pres_prior_p=partial(prior_p, 1))
     moved = {name: (p - before[name]).abs().max() for name, p in model.named_parameters()}
-    rates = {name: 0.1 if name.startswith("bl.") else 0.01 for name in moved}
+    rates = {name: 0.1 if name.startswith("guide.baseline.") else 0.01 for name in moved}
     assert all(moved[name] < 1.01 * rates[name] for name in moved)  # as Adam's first step is
     assert any(moved[name] > 0.02 for name in moved) == (model.bl is not None)
 
@@ -225,8 +225,8 @@ def test_weights_give_the_same_networks(embed_net, tmp_path):
     assert (model.num_steps, model.likelihood_sd) == (4, 0.2)
     expected = {**SIZES, **NETS, "embed_net": embed_net}
     assert {name: model.arguments[name] for name in expected} == expected
-    torch.testing.assert_close(model.z_where_prior_mean, theirs.z_where_loc_prior.data)
-    torch.testing.assert_close(model.z_where_prior_sd, theirs.z_where_scale_prior.data)
+    torch.testing.assert_close(model.model.z_where_prior.mean, theirs.z_where_loc_prior.data)
+    torch.testing.assert_close(model.model.z_where_prior.sd, theirs.z_where_scale_prior.data)
 
     images = torch.rand(6, 20, 20)
     nodes = poutine.trace(model.guide).get_trace(images).nodes

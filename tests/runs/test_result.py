@@ -26,7 +26,7 @@ def test_a_finished_run_says_what_it_measured(smoke_run):
 
 
 def test_a_failed_run_says_why_and_a_resumed_one_forgets_it(data_root, tmp_path):
-    smoke = ("experiment=smoke", f"data.root={data_root}", "train.recorded=false")
+    smoke = ("experiment=smoke", f"data.root={data_root}", "train.step=eager")
     bad = compose_config((*smoke, "optim.lr=1e30"))
     with pytest.raises(NonFiniteLossError) as error:
         train(bad, tmp_path / "run", [])

@@ -48,7 +48,7 @@ def logged(data_root, tmp_path_factory):
             (
                 "experiment=smoke",
                 f"data.root={data_root}",
-                "train.recorded=false",
+                "train.step=eager",
                 *terms,
                 *tracking,
             )

@@ -137,7 +137,7 @@ class Sweep:
 
 def undisturbed(train_command, tmp_path):
     """Return the words that ask for a small sweep, and the folder of one that nothing disturbed."""
-    overrides = ("experiment=smoke", f"data.root={tmp_path / 'data'}", "train.recorded=false")
+    overrides = ("experiment=smoke", f"data.root={tmp_path / 'data'}", "train.step=eager")
     overrides += ("train.num_iterations=40", "train.batch_size=16", "train.num_pictures=1")
     overrides += ("data.num_test=64", "train.eval_size=64")
     overrides += ("train.log_every=7", "train.eval_every=6", "train.save_every=5")

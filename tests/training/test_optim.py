@@ -41,7 +41,7 @@ def test_baseline_has_its_own_rate_and_every_parameter_is_in_one_group():
     scheduler = build_scheduler(config(schedule="linear"), optimizer, 10)
     assert scheduler.get_last_lr() == [1e-3, 0.1]
     groups = [{id(p) for p in group["params"]} for group in optimizer.param_groups]
-    assert groups[1] == {id(p) for p in air.bl.parameters()}
+    assert groups[1] == {id(p) for p in air.guide.baseline.parameters()}
     assert not groups[0] & groups[1]
     assert groups[0] | groups[1] == {id(p) for p in air.parameters()}
     assert len(build_optimizer(config(), tiny()).param_groups) == 1

@@ -44,7 +44,7 @@ def test_the_batch_script_of_the_readme_asks_to_be_queued_again(slurm, data_root
     (script,) = re.findall(
         r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL
     )
-    small = f"experiment=smoke data.root={data_root} train.recorded=false"
+    small = f"experiment=smoke data.root={data_root} train.step=eager"
     assert "experiment=accurate" in script
     (tmp_path / "job.sh").write_text(script.replace("experiment=accurate", small))
     run_dir = tmp_path / "outputs" / "runs" / "slurm-7"

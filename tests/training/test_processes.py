@@ -151,8 +151,8 @@ def children(process):
 @pytest.mark.parametrize(
     "settings",
     [
-        ["train.recorded=true"],
-        ["inference=reinforce", "baseline=neural", "sleep=none", "train.recorded=true"],
+        ["train.step=recorded"],
+        ["inference=reinforce", "baseline=neural", "sleep=none", "train.step=recorded"],
         ["inference=reinforce", "baseline=moving_average", "sleep.codes=posterior"],
     ],
 )

@@ -24,7 +24,7 @@ def configured(data_root):
     return config
 
 
-PLAIN = "train.recorded=false"  # recording takes longer than 20 plain steps
+PLAIN = "train.step=eager"  # recording takes longer than 20 plain steps
 
 
 def final_state(run_dir):
@@ -63,7 +63,7 @@ def assert_equal(one, other):
         ],
         ["inference=reinforce", "baseline=moving_average", "model.use_masking=false"],
         pytest.param(
-            ["model=pixels", "inference=reinforce", "baseline=neural", "train.compiled=true"],
+            ["model=pixels", "inference=reinforce", "baseline=neural", "train.step=compiled"],
             marks=[pytest.mark.slow, needs_a_compiler],
         ),
     ],

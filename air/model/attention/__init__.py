@@ -1,0 +1,1 @@
+"""Where the guide looks next: a file for each kind."""

@@ -1,0 +1,1 @@
+"""What lies behind the objects: a file for each kind."""

@@ -1,0 +1,19 @@
+"""Nothing behind the objects: the ground is black."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from air.model.canvas import Background
+
+
+class NoBackground(Background):
+    """The background of the paper's model."""
+
+    def draw(self, n: int) -> Tensor | None:
+        """Draw nothing."""
+        return None
+
+    def infer(self, images: Tensor) -> Tensor | None:
+        """Infer nothing."""
+        return None

@@ -1,0 +1,124 @@
+"""How objects become an image: each is placed, and they are composed over a background."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from air.model.windows import window_to_image
+
+
+class ObjectLatents(NamedTuple):
+    """What is drawn of objects; where there are several steps, before the last dimension."""
+
+    z_pres: Tensor  # (N, 1) of one step, (N, num_steps) of several
+    z_where: Tensor  # (N, 3) or (N, num_steps, 3)
+    z_what: Tensor  # (N, z_what_size) or (N, num_steps, z_what_size)
+
+
+class Painted(Protocol):
+    """A canvas that has been painted, pixels in a row; it may put off the work of painting it."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """(..., n, pixels)."""
+        ...
+
+    @property
+    def pixels(self) -> Tensor:
+        """The canvas itself, (..., n, pixels)."""
+        ...
+
+    def squared_distance(self, images: Tensor) -> Tensor:
+        """Return |image - canvas|² of images (..., n, pixels), (..., n)."""
+        ...
+
+    def expand(self, batch_shape: torch.Size) -> Painted:
+        """Return the same with its leading dimensions expanded."""
+        ...
+
+
+class Compositing(nn.Module):
+    """How placed objects make one canvas; each kind is a subclass.
+
+    Attributes:
+        num_layers: images that the decoder gives for each object.
+    """
+
+    num_layers: int
+
+    def alone(self, layers: Tensor) -> Tensor:
+        """Return what each object shows by itself: (..., num_layers, S, S) -> (..., S, S)."""
+        raise NotImplementedError
+
+    def forward(self, z_pres: Tensor, layers: Tensor, background: Tensor | None) -> Painted:
+        """Compose the objects that are present.
+
+        Args:
+            z_pres: (..., n, num_steps), 0 or 1; leading dimensions hold other choices of objects.
+            layers: (n, num_steps, num_layers, S, S), of every object, placed.
+            background: (n, S, S), or None for black.
+        """
+        raise NotImplementedError
+
+
+class Background(nn.Module):
+    """What lies behind the objects, which model and guide share; each kind is a subclass."""
+
+    def draw(self, n: int) -> Tensor | None:
+        """Draw n backgrounds in the program `model`, (n, S, S), or None for black."""
+        raise NotImplementedError
+
+    def infer(self, images: Tensor) -> Tensor | None:
+        """Infer the backgrounds of images (n, S, S) in the program `guide`; None for black."""
+        raise NotImplementedError
+
+
+class Likelihood(nn.Module):
+    """What an image is, given its canvas; each kind is a subclass."""
+
+    def forward(self, canvas: Painted) -> TorchDistribution:
+        """Return the distribution of images, all pixels in a row, given the canvas."""
+        raise NotImplementedError
+
+
+class Canvas(nn.Module):
+    """Where objects are placed and composed.
+
+    Args:
+        x_size: width and height of an image, in pixels.
+        window_size: width and height of a window, in pixels.
+        compositing: how objects make one image.
+        background: what lies behind them.
+    """
+
+    def __init__(
+        self, x_size: int, window_size: int, compositing: Compositing, background: Background
+    ) -> None:
+        super().__init__()
+        self.x_size = x_size
+        self.window_size = window_size
+        self.compositing = compositing
+        self.background = background
+
+    def place(self, z_where: Tensor, decoded: Tensor) -> Tensor:
+        """Place decoded objects, each on a canvas of its own.
+
+        The steps do not depend on one another here, so one pass does all of them.
+
+        Args:
+            z_where: (n, num_steps, 3).
+            decoded: (n, num_steps, num_layers window_size²).
+
+        Returns:
+            (n, num_steps, num_layers, x_size, x_size).
+        """
+        size = (self.compositing.num_layers, self.window_size, self.window_size)
+        return window_to_image(z_where.unsqueeze(-2), decoded.unflatten(-1, size), self.x_size)
+
+    def forward(self, z_pres: Tensor, layers: Tensor, background: Tensor | None) -> Painted:
+        """Compose placed objects; see `Compositing`."""
+        return self.compositing(z_pres, layers, background)

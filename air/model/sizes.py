@@ -1,0 +1,50 @@
+"""How large AIR and its networks are; torch-free, so that a wrong size is told early."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The arguments of `AIR` that its networks are built from; see there for what they mean.
+
+    Raises:
+        ValueError: a size is below 1, the window exceeds the image, or the convolutions' lists
+            differ in length. The message begins with the argument's name.
+    """
+
+    num_steps: int
+    x_size: int
+    window_size: int
+    z_what_size: int
+    rnn_hidden_size: int
+    encoder_net: Sequence[int]
+    decoder_net: Sequence[int]
+    predict_net: Sequence[int]
+    embed_net: Sequence[int] | None
+    embed_channels: Sequence[int] | None
+    embed_kernels: Sequence[int] | None
+    embed_strides: Sequence[int] | None
+    non_linearity: str
+    decoder_output_bias: float | None
+    decoder_output_use_sigmoid: bool
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "x_size", "window_size", "z_what_size", "rnn_hidden_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be 1 or more, got {getattr(self, name)}")
+        if self.window_size > self.x_size:
+            raise ValueError(
+                f"window_size: must be at most the image's {self.x_size} pixels, "
+                f"got {self.window_size}"
+            )
+        num_convolutions = len(self.embed_channels or ())
+        for name in ("embed_kernels", "embed_strides"):
+            numbers = getattr(self, name)
+            if numbers is not None and len(numbers) != num_convolutions:
+                raise ValueError(
+                    f"{name}: must have one number for each of the {num_convolutions} "
+                    f"embed_channels, got {numbers}"
+                )
