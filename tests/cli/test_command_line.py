@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
 from tests.helpers.in_process import run_script
 from tests.helpers.repository import REPOSITORY
+from tests.helpers.training_process import start, wait_for
 from tests.helpers.wandb_reader import offline_runs, read_offline_run
 
 
@@ -32,25 +32,6 @@ def same_weights(one, other):
     a, b = (read_checkpoint(latest_checkpoint(folder)) for folder in (one, other))
     assert a.iteration == b.iteration
     return all(torch.equal(value, b.model[name]) for name, value in a.model.items())
-
-
-def start(tmp_path, *overrides):
-    return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "scripts" / "train.py"), *overrides],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def wait_for(condition, process):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_run_leaves_its_folder_whole(train_command, tmp_path):

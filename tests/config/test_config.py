@@ -4,36 +4,21 @@ import itertools
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 
-from air.cli.command import plain_values, resumed_values
+from air.cli.command import resumed_values
 from air.config.parsing import parse_config
 from air.errors import ConfigError
 from air.fields import config_values
 from air.inference.building import build_objective
 from air.model.count_prior import build_presence_schedule
 from air.training.run import build_model
-from tests.helpers.repository import REPOSITORY
-
-CONF = REPOSITORY / "conf"
-# Hydra's own presets and W&B's sweeps have tests of their own.
-GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra", "wandb_sweep"})
-
-
-def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return plain_values(compose("config", list(overrides)))
+from tests.helpers.options import CONF, GROUPS, composed, needs
 
 
 def options():
     for group in GROUPS:
         for path in sorted((CONF / group).glob("*.yaml")):
             yield f"{group}={path.stem}"
-
-
-def needs(option):
-    """What else must be given for an option: it has no value of its own."""
-    return ["data.path=x"] if option in ("data=npz", "data=shards") else []
 
 
 @pytest.mark.parametrize("option", list(options()))
