@@ -81,7 +81,7 @@ def test_a_preset_extends_the_plugins_own_or_names_its_extra(kind, name):
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         if installed(PRESETS[kind][name]):
             hydra = compose("config", [f"hydra/{kind}={name}"], return_hydra_config=True).hydra
-            assert PRESETS[kind][name] in hydra[kind]._target_
+            assert PRESETS[kind][name] in hydra[kind]["_target_"]
             return
         with pytest.raises(MissingConfigException) as caught:
             compose("config", [f"hydra/{kind}={name}"], return_hydra_config=True)
