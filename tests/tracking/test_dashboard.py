@@ -165,15 +165,3 @@ def test_what_the_server_answers_is_one_line(workspace, monkeypatch):
     with pytest.raises(DashboardError) as caught:
         save(workspace)
     assert str(caught.value) == "save: W&B did not save the dashboard: permission denied"
-
-
-def test_without_the_extra_it_says_how_to_install_it(tmp_path):
-    absent = "raise ModuleNotFoundError('no', name='wandb_workspaces')"
-    (tmp_path / "wandb_workspaces.py").write_text(absent)
-    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-    result = dashboard("save=false", env={"PYTHONPATH": path})
-    assert result.returncode == 1
-    assert result.stderr == (
-        "error: wandb_workspaces: is not installed; this needs the extra 'dashboard': "
-        'pip install -e ".[dashboard]"\n'
-    )
