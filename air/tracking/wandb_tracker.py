@@ -30,8 +30,10 @@ log = logging.getLogger(__name__)
 CONFUSION_CHART = "wandb/confusion_matrix/v1"  # W&B's preset
 CONFUSION_FIELDS = {name: name for name in ("Actual", "Predicted", "nPredictions")}
 _ID_FILE = "wandb_run_id"
-_INIT_TIMEOUT = 30.0  # seconds until a server that does not answer counts as unreachable
-_FINISH_TIMEOUT = 300.0  # seconds to send what is left at the end of a run
+_TIMEOUTS = {  # in seconds, where `WANDB_INIT_TIMEOUT` and `WANDB_FINISH_TIMEOUT` say no other
+    "init_timeout": 30.0,  # until a server that does not answer counts as unreachable
+    "finish_timeout": 300.0,  # to send what is left at the end of a run
+}
 
 
 class WandbTracker:
@@ -61,8 +63,11 @@ class WandbTracker:
             "silent": True,  # what a user needs to know is one line, below
             "console": "off",
             "disable_code": True,
-            "init_timeout": _INIT_TIMEOUT,
-            "finish_timeout": _FINISH_TIMEOUT,
+            **{
+                name: seconds
+                for name, seconds in _TIMEOUTS.items()
+                if not os.environ.get(f"WANDB_{name.upper()}")
+            },
             "finish_timeout_raises": True,
         }
         try:
@@ -135,7 +140,7 @@ class WandbTracker:
         except TimeoutError:
             log.warning(
                 "W&B: not everything was sent in %.0f s; send the rest with: %s --include-online",
-                _FINISH_TIMEOUT,
+                self._run.settings.finish_timeout,
                 self._sync_command,
             )
 

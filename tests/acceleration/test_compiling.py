@@ -16,15 +16,12 @@ from air.inference.reinforce import ReinforceELBO
 from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
 from air.training.gradients import check_step
-from tests.acceleration.test_recording import PROBABILITIES, taken
+from tests.helpers.compiler import needs_a_compiler
+from tests.helpers.gradients import PROBABILITIES, taken
 from tests.helpers.models import tiny
 
 DARK = torch.zeros(3, 5, 6, 6)
 DARK[:2, :, 2:4, 3] = torch.tensor([0.4, 0.9])  # and the third batch is all black
-
-needs_a_compiler = pytest.mark.skipif(
-    missing_for_compiling() is not None, reason=f"needs {missing_for_compiling()}"
-)
 
 
 def marginal_of_one_step():

@@ -12,9 +12,8 @@ from air.inference.reinforce import ReinforceELBO
 from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
 from air.training.gradients import EagerGradients, build_gradients
+from tests.helpers.gradients import PROBABILITIES, taken
 from tests.helpers.models import tiny
-
-PROBABILITIES = torch.tensor([0.6, 0.3], dtype=torch.float64)
 
 
 def marginal():
@@ -45,21 +44,6 @@ def variants():
             reinforce, {"use_baselines": True, "bl_predict_net": [3]}, id="reinforce-baseline"
         ),
     ]
-
-
-def taken(gradients, model, batches, seed=0, probabilities=PROBABILITIES):
-    """Parts and gradients of some batches in turn, and the next random number."""
-    torch.manual_seed(seed)
-    results = []
-    for batch in batches:
-        parts = gradients(batch, probabilities)
-        results.append(
-            (
-                {name: value.item() for name, value in parts.items()},
-                [None if p.grad is None else p.grad.clone() for p in model.parameters()],
-            )
-        )
-    return results, torch.rand(1).item()
 
 
 def same(one, other):

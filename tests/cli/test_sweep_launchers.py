@@ -10,7 +10,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 
 import psutil
@@ -21,6 +20,7 @@ from air.cli.command import user_error_line
 from air.runs.checkpoint import latest_checkpoint, read_checkpoint
 from air.runs.result import read_result
 from tests.helpers.repository import REPOSITORY
+from tests.helpers.training_process import start, wait_for
 
 LAUNCHERS = {
     "air_joblib": "hydra_joblib_launcher",
@@ -41,27 +41,10 @@ def need(plugin):
         pytest.skip(f"{plugin} is not installed: it is an extra of its own")
 
 
-def wait_for(condition, process, seconds=600):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def start(tmp_path, *overrides):
-    return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "scripts" / "train.py"), "-m", *overrides],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def sweep_in(folder, train_command, *overrides, check=False):
-    process = start(folder.parent, *train_command.smoke, f"hydra.sweep.dir={folder}", *overrides)
+    process = start(
+        folder.parent, "-m", *train_command.smoke, f"hydra.sweep.dir={folder}", *overrides
+    )
     output, _ = process.communicate(timeout=900)
     assert not check or process.returncode == 0, output
     return process.returncode, output
@@ -98,7 +81,7 @@ def test_a_preset_extends_the_plugins_own_or_names_its_extra(kind, name):
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         if installed(PRESETS[kind][name]):
             hydra = compose("config", [f"hydra/{kind}={name}"], return_hydra_config=True).hydra
-            assert PRESETS[kind][name] in hydra[kind]._target_
+            assert PRESETS[kind][name] in hydra[kind]["_target_"]
             return
         with pytest.raises(MissingConfigException) as caught:
             compose("config", [f"hydra/{kind}={name}"], return_hydra_config=True)
@@ -143,7 +126,7 @@ def test_a_joblib_sweep_that_was_killed_goes_on(train_command, tmp_path):
         "train.save_every=10",
         "seed=0,1,2",
     )
-    process = start(tmp_path, *train_command.smoke, f"hydra.sweep.dir={folder}", *longer)
+    process = start(tmp_path, "-m", *train_command.smoke, f"hydra.sweep.dir={folder}", *longer)
     wait_for((folder / "0" / "checkpoints" / "00000010.pt").exists, process)
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
@@ -173,6 +156,7 @@ def test_a_job_that_submitit_preempts_goes_on(train_command, tmp_path):
     longer = ("train.num_iterations=60", "train.save_every=10", "seed=0")
     process = start(
         tmp_path,
+        "-m",
         *train_command.smoke,
         f"hydra.sweep.dir={folder}",
         "hydra/launcher=air_submitit_local",
@@ -284,6 +268,7 @@ def test_a_job_that_slurm_preempts_is_queued_again_and_goes_on(slurm, train_comm
     folder = tmp_path / "sweep"
     process = start(
         tmp_path,
+        "-m",
         *train_command.smoke,
         f"hydra.sweep.dir={folder}",
         "hydra/launcher=air_submitit_slurm",

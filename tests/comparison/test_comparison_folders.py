@@ -19,6 +19,7 @@ from air.comparison.unfinished import commands
 from air.config.parsing import parse_as
 from air.errors import ConfigError
 from air.runs.folder import held
+from tests.helpers.in_process import run_script
 from tests.helpers.repository import REPOSITORY
 from tests.helpers.sweep_folders import accuracies, fail_early, fill_sweep, make_run, make_sweep
 
@@ -320,8 +321,9 @@ def test_a_second_comparison_leaves_nothing_of_the_first(tmp_path):
     assert names == {"comparison.md", "settings.csv", "runs.csv", "curves.png"}
 
 
-def test_bad_input_is_one_line(tmp_path):
-    result = compare_command("runs=nowhere", "formats=[png]", cwd=tmp_path)
+def test_bad_input_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run_script("compare", "runs=nowhere", "formats=[png]")
     assert result.returncode == 1
     assert result.stderr == "error: runs: must be folders of runs or of sweeps, got nowhere\n"
     assert not list(tmp_path.iterdir())

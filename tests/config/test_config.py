@@ -4,25 +4,12 @@ import itertools
 
 import pytest
 import yaml
-from air.inference.building import build_objective
-from hydra import compose, initialize_config_dir
 
-from air.cli.command import plain_values, resumed_values
+from air.cli.command import resumed_values
 from air.config.parsing import parse_config
 from air.errors import ConfigError
 from air.fields import config_values
-from air.model.count_prior import build_presence_schedule
-from air.training.run import build_model
-from tests.helpers.repository import REPOSITORY
-
-CONF = REPOSITORY / "conf"
-# Hydra's own presets and W&B's sweeps have tests of their own.
-GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra", "wandb_sweep"})
-
-
-def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return plain_values(compose("config", list(overrides)))
+from tests.helpers.options import CONF, GROUPS, composed, needs
 
 
 def options():
@@ -31,18 +18,13 @@ def options():
             yield f"{group}={path.stem}"
 
 
-def needs(option):
-    """What else must be given for an option: it has no value of its own."""
-    return ["data.path=x"] if option in ("data=npz", "data=shards") else []
-
-
 @pytest.mark.parametrize("option", list(options()))
 def test_every_option_composes_and_builds(option):
     config = parse_config(composed(option, *needs(option)))
-    model = build_model(config, x_size=50)
-    build_objective(config.inference, config.sleep, config.search)
-    prior = build_presence_schedule(config.prior, config.model.num_steps)(0)
-    assert all(0 < prior(t) < 1 for t in range(model.num_steps))
+    air = config.build_model(50)
+    config.build_objective()
+    prior = config.prior.build(air.num_steps)(0)
+    assert all(0 < prior(t) < 1 for t in range(air.num_steps))
     assert parse_config(config_values(config)) == config
     assert parse_config(yaml.safe_load(yaml.safe_dump(config_values(config)))) == config
 
@@ -58,7 +40,7 @@ def test_every_option_composes_and_builds(option):
     ),
 )
 def test_the_choices_of_a_sweep_go_together(choice):
-    build_model(parse_config(composed("inference=reinforce", *choice)), 50)
+    parse_config(composed("inference=reinforce", *choice)).build_model(50)
 
 
 def test_every_field_can_be_set_by_name():
@@ -117,12 +99,12 @@ BAD = {
     "sleep.weight=0": "sleep.weight: must be greater than 0, got 0",
     "sleep.batch_size=0": "sleep.batch_size: must be greater than or equal to 1, got 0",
     "sleep.max_objects=0": "sleep.max_objects: must be greater than or equal to 1, got 0",
-    "train.step=compiled train.step=eager": "train.recorded: must be true with train.compiled",
-    "train.step=compiled inference=reinforce baseline=moving_average": "baseline.kind: must be neu",
-    "search=cuts search.margin=-1": "search.margin: must be greater than or equal to 0, got -1",
-    "search=cuts search.num_cuts=0": "search.num_cuts: must be greater than or equal to 1, got 0",
-    "search=cuts search.num_cuts=17": "search.num_cuts: must be less than or equal to 16, got 17",
-    "search=cuts inference=reinforce": "inference.kind: must be marginal with search=cuts",
+    "train.step=fast": "train.step: must be 'eager', 'recorded' or 'compiled', got 'fast'",
+    "baseline=neural": "^baseline: must be 'none' with inference=marginal, got 'neural'$",
+    "search=cuts inference.search.margin=-1": "inference.search.margin: must be greater than or equal to 0, got -1",
+    "search=cuts inference.search.num_cuts=0": "inference.search.num_cuts: must be greater than or equal to 1, got 0",
+    "search=cuts inference.search.num_cuts=17": "inference.search.num_cuts: must be less than or equal to 16, got 17",
+    "search=cuts inference=reinforce": "^search: must be 'none' with inference=reinforce, got 'cuts'$",
     "search=cuts data.max_objects=3": "data.max_objects: must be at most 2 with search.* got 3",
     "search=cuts model.num_steps=1": "model.num_steps: must be at least 2 with search=cuts.* got 1",
     "model.encoder_net=[10,0]": "model.encoder_net.1: must be greater than or equal to 1, got 0",

@@ -8,7 +8,7 @@ from air.cli.command import plain_values
 from air.cli.compose import hydra_on_conf
 from air.config.parsing import parse_config
 from air.errors import ConfigError
-from tests.config.test_config import CONF, GROUPS, needs
+from tests.helpers.options import CONF, GROUPS, needs
 
 # The quickstart changes nothing: tests/config/test_config.py has every option with it.
 EXPERIMENTS = sorted({path.stem for path in (CONF / "experiment").glob("*.yaml")} - {"quickstart"})

@@ -21,6 +21,7 @@ from air.data.make_shards import make_shards
 from air.data.shards import load_shards
 from air.errors import ConfigError, DataError, RunFolderError
 from air.runs.folder import held
+from tests.helpers.in_process import run_script
 from tests.helpers.repository import REPOSITORY
 
 SMALL = ("data.canvas_size=40", "num_train=250", "num_test=20", "scenes_per_file=100")
@@ -168,13 +169,14 @@ def run(tmp_path, script, *overrides):
     )
 
 
-def test_the_command_makes_a_folder_and_says_what_is_wrong(tmp_path):
+def test_the_command_makes_a_folder_and_says_what_is_wrong(tmp_path, monkeypatch):
     result = run(tmp_path, "make_scenes", "out=scenes", "num_train=200", "num_test=50")
     assert result.returncode == 0, result.stderr
     assert "scenes is complete" in result.stdout
     assert json.loads((tmp_path / "scenes" / "scenes.json").read_text())["num_train"] == 200
     assert os.listdir(tmp_path) == ["scenes"]  # nothing of Hydra's own
-    result = run(tmp_path, "make_scenes", "out=scenes", "num_train=300")
+    monkeypatch.chdir(tmp_path)
+    result = run_script("make_scenes", "out=scenes", "num_train=300")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: out: scenes: holds scenes of other settings")

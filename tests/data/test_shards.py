@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from air.config.parsing import parse_config
+from air.cli.compose import compose_config
 from air.data.config import NpzConfig, ShardsConfig
 from air.data.loading import load_data
 from air.data.shards import load_shards
@@ -18,7 +18,6 @@ from air.errors import DataError
 from air.runs.checkpoint import latest_checkpoint, read_checkpoint
 from air.training.batches import BatchOrder
 from air.training.run import train
-from tests.config.test_config import composed
 from tests.helpers.repository import REPOSITORY
 
 RANDOM = np.random.default_rng(0)
@@ -264,7 +263,7 @@ def same_scenes(tmp_path, data_root):
     """The same images as files in a folder and in one file, and what to override for each."""
     small = ("train.num_iterations=20", "train.eval_every=10", "train.save_every=10")
     small += ("tracking=none", "train.step=eager", "train.num_pictures=0")
-    data = load_data(parse_config(composed("experiment=smoke", f"data.root={data_root}")).data)
+    data = load_data(compose_config(("experiment=smoke", f"data.root={data_root}")).data)
     x, count = data.train.images.numpy(), data.train.count.numpy()
     test = {"x": data.test.images.numpy(), "count": data.test.count.numpy()}
     write(tmp_path / "shards", x, {"count": count}, cuts=(100, 101, 300))
@@ -290,7 +289,7 @@ def assert_same_end(one, other):
 def test_training_on_files_is_training_in_memory_and_can_be_resumed(
     same_scenes, tmp_path, monkeypatch
 ):
-    configs = {kind: parse_config(composed(*values)) for kind, values in same_scenes.items()}
+    configs = {kind: compose_config(values) for kind, values in same_scenes.items()}
     metrics = {kind: train(config, tmp_path / kind, []) for kind, config in configs.items()}
     assert metrics["npz"] == metrics["shards"]
     assert_same_end(tmp_path / "npz", tmp_path / "shards")
@@ -302,16 +301,16 @@ def test_training_on_files_is_training_in_memory_and_can_be_resumed(
     with monkeypatch.context() as patch:
         patch.setattr("air.training.trainer.Trainer.look", killed)
         with pytest.raises(KeyboardInterrupt):
-            train(parse_config(composed(*config, "train.save_every=7")), parts, [])
+            train(compose_config((*config, "train.save_every=7")), parts, [])
     assert read_checkpoint(latest_checkpoint(parts)).iteration == 7
-    train(parse_config(composed(*config, f"resume={parts}")), parts, [])
+    train(compose_config((*config, f"resume={parts}")), parts, [])
     assert_same_end(tmp_path / "npz", parts)
 
 
 def test_a_bad_folder_leaves_no_run(same_scenes, tmp_path):
     remove("train-01.npy")(tmp_path / "shards")
     with pytest.raises(DataError, match="must hold every number"):
-        train(parse_config(composed(*same_scenes["shards"])), tmp_path / "run", [])
+        train(compose_config(same_scenes["shards"]), tmp_path / "run", [])
     assert not (tmp_path / "run").exists()
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 import signal
 import socket
@@ -24,7 +23,7 @@ from air.demo.uploads import UploadError, read_upload
 from air.model.windows import image_to_window
 from air.runs.folder import read_config, write_config
 from air.runs.trained import open_run
-from tests.helpers.demo_server import command, served
+from tests.helpers.demo_server import served
 from tests.helpers.in_process import run_script
 
 
@@ -265,15 +264,3 @@ def test_bad_input_is_one_line(smoke_run, tmp_path, overrides, message):
     assert lines[0].startswith("error: ")
     assert message.format(**known) in lines[0]
     assert result.stdout == ""
-
-
-def test_without_the_extra_it_says_how_to_install_it(smoke_run, tmp_path):
-    absent = "raise ModuleNotFoundError('no', name='uvicorn')"
-    (tmp_path / "uvicorn.py").write_text(absent)
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    result = command(f"run={smoke_run}", env={"PYTHONPATH": path})
-    assert result.returncode == 1
-    assert result.stderr == (
-        "error: uvicorn: is not installed; this needs the extra 'demo': "
-        'pip install -e ".[demo]"\n'
-    )

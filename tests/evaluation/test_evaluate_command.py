@@ -128,14 +128,3 @@ def test_bad_input_is_one_line(run, overrides, message):
     assert lines[0].startswith("error: ")
     assert message in lines[0]
     assert not (run / "evaluation.json").exists()
-
-
-def test_without_the_extra_it_says_how_to_install_it(run, tmp_path):
-    absent = "raise ModuleNotFoundError('no', name='torchmetrics')"
-    (tmp_path / "torchmetrics.py").write_text(absent)
-    result = evaluate(f"run={run}", env={"PYTHONPATH": str(tmp_path)})
-    assert result.returncode == 1
-    assert result.stderr == (
-        "error: torchmetrics: is not installed; this needs the extra 'evaluate': "
-        'pip install -e ".[evaluate]"\n'
-    )

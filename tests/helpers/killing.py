@@ -12,12 +12,11 @@ import cloudpickle
 import torch
 
 from air.errors import AIRError
-from air.runs.best import read_best
+from air.runs.best import BestModel, read_best
 from air.runs.checkpoint import numbered_checkpoints, read_checkpoint
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
 from air.training.run import train
-from air.training.trainer import Trainer
 
 _CHANGES = ("os.rename", "os.link", "os.remove", "os.mkdir", "os.truncate")
 
@@ -38,7 +37,7 @@ class Forked:
 
     def __init__(self, work, *shared):
         reading, writing = _SERVER.Pipe(duplex=False)
-        scored = Trainer._comparable  # the fixture `scored` may have changed it
+        scored = BestModel.see  # the fixture `scored` may have changed it
         self._process = _SERVER.Process(
             target=_work_and_exit, args=(cloudpickle.dumps((work, scored)), writing, shared)
         )
@@ -70,7 +69,7 @@ def _work_and_exit(pickled, writing, shared):
     sys.stdout = sys.stderr = output
     status = 0
     try:
-        work, Trainer._comparable = cloudpickle.loads(pickled)
+        work, BestModel.see = cloudpickle.loads(pickled)
         work(*shared)
     except SystemExit as stop:
         status = stop.code

@@ -48,8 +48,8 @@ def noise_of_the_whole_batch(rank, size):
 
     rand, randn, randint = torch.rand, torch.randn, torch.randint
 
-    def normal(shape, dtype, device):
-        return shared(randn, shape, dtype=dtype)
+    def normal(tensor):
+        return shared(randn, tensor.shape, dtype=tensor.dtype)
 
     def bernoulli(p):
         return (shared(rand, p.shape, dtype=p.dtype) < p).to(p)
@@ -58,7 +58,7 @@ def noise_of_the_whole_batch(rank, size):
         return shared(lambda shape: randint(high, shape), shape)
 
     with (
-        mock.patch("torch.distributions.normal._standard_normal", normal),
+        mock.patch.object(torch.Tensor, "normal_", normal),
         mock.patch("torch.bernoulli", bernoulli),
         mock.patch("torch.randint", integers),
     ):

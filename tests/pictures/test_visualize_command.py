@@ -65,7 +65,7 @@ def test_samples_are_images_that_training_can_read(run, tmp_path):
     from air.data.config import NpzConfig
     from air.data.npz import load_npz
 
-    result = command("sample", f"run={run}", "counts=[0,4]", "num_scenes=3", "arrays=true")
+    result = run_script("sample", f"run={run}", "counts=[0,4]", "num_scenes=3", "arrays=true")
     assert result.returncode == 0, result.stderr
     names = {path.name for path in (run / "pictures").iterdir()}
     assert names == {"samples.png", "samples.pdf", "samples.npz"}

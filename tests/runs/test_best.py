@@ -17,9 +17,9 @@ from air.runs.checkpoint import read_checkpoint, save_checkpoint
 from air.runs.trained import open_run
 from air.tracking.jsonl import read_metrics
 from air.training.run import train
-from tests.config.test_config import composed
+from tests.helpers.checkpoints import checkpoint_of
 from tests.helpers.models import tiny
-from tests.runs.test_checkpoint import checkpoint_of
+from tests.helpers.options import composed
 
 
 @pytest.fixture

@@ -8,26 +8,14 @@ import torch
 import air
 from air.errors import CheckpointError, DamagedCheckpointError, WriteError
 from air.runs.checkpoint import (
-    Checkpoint,
     latest_checkpoint,
     load_weights,
     read_checkpoint,
     read_latest,
     save_checkpoint,
 )
+from tests.helpers.checkpoints import checkpoint_of
 from tests.helpers.models import tiny
-
-
-def checkpoint_of(model, iteration=5):
-    return Checkpoint(
-        config={"seed": 0},
-        model_arguments=model.arguments,
-        iteration=iteration,
-        model=model.state_dict(),
-        optimizer={},
-        random_states={"cpu": torch.get_rng_state()},
-        moving_averages={},
-    )
 
 
 def test_round_trip_through_a_folder_and_a_file(tmp_path):

@@ -18,9 +18,9 @@ from air.runs.folder import claimed
 from air.runs.result import read_result
 from air.tracking.jsonl import JSONLTracker, read_metrics
 from air.training.run import train
+from tests.helpers.checkpoints import checkpoint_of
 from tests.helpers.killing import Forked, assert_same_run
 from tests.helpers.models import tiny
-from tests.runs.test_checkpoint import checkpoint_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="limits a process that it forks")
 

@@ -102,8 +102,21 @@ def test_the_chart_of_counts_is_drawn_from_columns_that_are_logged(workspace, lo
     assert logged.history[-1]["val/confusion_chart_table.ncols"] == len(CONFUSION_FIELDS)
 
 
-def test_what_would_be_sent_says_the_same(workspace):
-    spec = workspace._to_model().spec.model_dump_json(by_alias=True)
+def test_what_is_sent_says_the_same(workspace, monkeypatch):
+    sent = []
+
+    def upsert(view):
+        sent.append(view)
+        return {"upsertView": {"view": {"name": "nw-0123456789a-v", "id": "1"}}}
+
+    monkeypatch.setattr("wandb_workspaces.workspaces.internal.upsert_view2", upsert)
+    monkeypatch.setattr(
+        "wandb_workspaces.workspaces.interface.get_app_url", lambda api: "https://server.example"
+    )
+    monkeypatch.setattr(wandb, "Api", lambda: None)
+    workspace.entity = "somebody"
+    assert save(workspace) == "https://server.example/somebody/air?nw=0123456789a"
+    spec = sent[0].spec.model_dump_json(by_alias=True)
     for _, _, metrics in panels(workspace):
         for metric in metrics.split(", "):
             assert metric.strip("/").replace("\\", "\\\\") in spec
@@ -152,15 +165,3 @@ def test_what_the_server_answers_is_one_line(workspace, monkeypatch):
     with pytest.raises(DashboardError) as caught:
         save(workspace)
     assert str(caught.value) == "save: W&B did not save the dashboard: permission denied"
-
-
-def test_without_the_extra_it_says_how_to_install_it(tmp_path):
-    absent = "raise ModuleNotFoundError('no', name='wandb_workspaces')"
-    (tmp_path / "wandb_workspaces.py").write_text(absent)
-    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-    result = dashboard("save=false", env={"PYTHONPATH": path})
-    assert result.returncode == 1
-    assert result.stderr == (
-        "error: wandb_workspaces: is not installed; this needs the extra 'dashboard': "
-        'pip install -e ".[dashboard]"\n'
-    )

@@ -183,19 +183,6 @@ def test_bad_input_is_one_line_and_nothing_is_written(train_command, tmp_path, w
     assert not (tmp_path / "outputs" / "trackio").exists()
 
 
-def test_without_the_extra_it_says_how_to_install_it(train_command, tmp_path):
-    (tmp_path / "trackio.py").write_text("raise ModuleNotFoundError('no', name='trackio')")
-    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-    result = train_command(
-        *train_command.smoke, "tracking=trackio", check=False, env={"PYTHONPATH": path}
-    )
-    assert result.returncode == 1
-    assert result.stderr == (
-        "error: trackio: is not installed; this needs the extra 'trackio': "
-        'pip install -e ".[trackio]"\n'
-    )
-
-
 def test_a_second_folder_in_one_process_is_refused(tmp_path):
     program = """
 import sys

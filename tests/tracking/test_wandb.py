@@ -241,17 +241,24 @@ def test_the_best_checkpoint_is_an_artifact_that_later_checkpoints_do_not_change
     assert kept.read_bytes() == b"the first"
 
 
-def test_a_resumed_run_keeps_its_id(tmp_path):
+@pytest.mark.parametrize("in_a_sweep", [False, True])
+def test_a_resumed_run_keeps_its_id(tmp_path, monkeypatch, in_a_sweep):
+    """Which a sweep of W&B gives it when it starts; resumed by hand, it is in no sweep."""
     folder = new_folder(tmp_path / "run")
+    if in_a_sweep:
+        monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
     for iteration in (10, 20):
+        monkeypatch.setenv("WANDB_RUN_ID", f"r{iteration}")
         tracker = build_tracker(wandb_config(), folder, {}, iteration - 10)
         tracker.log(iteration, {"train/loss": 1.0})
         tracker.finish(0)
         for kept in offline_runs(folder):  # W&B names folders by the second: make room
             if "-done" not in kept.name:
                 kept.rename(kept.with_name(f"{kept.name}-done{iteration}"))
+        monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
     runs = [read_offline_run(kept) for kept in offline_runs(folder)]
-    assert len({run.id for run in runs}) == 1
+    (id_,) = {run.id for run in runs}
+    assert id_ == "r10" if in_a_sweep else id_ not in ("r10", "r20")
     assert all(run.resumes for run in runs)  # so `wandb sync` appends the later to the earlier
     assert sorted(run.history[0]["iteration"] for run in runs) == [10, 20]
 
@@ -386,7 +393,7 @@ def test_an_unreachable_server_is_said_and_the_runs_kept_offline(
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", UNREACHABLE)
-    monkeypatch.setattr(wandb_tracker, "_INIT_TIMEOUT", 1.0)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
     for name in ("first", "second"):
         caplog.clear()
         folder = new_folder(tmp_path / name)

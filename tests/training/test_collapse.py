@@ -243,15 +243,13 @@ def test_the_evaluation_at_the_end_counts_and_so_do_images_of_unknown_counts(
 @pytest.fixture
 def counted(monkeypatch):
     """Say what is inferred at each evaluation: collapsed at 6 and 9, and no longer at the end."""
-    evaluate = Trainer._evaluate
+    see = CollapseWatch.see
     given = {3: EVEN, 6: FULL, 9: FULL, 12: EVEN}
 
-    def evaluated(self, scenes):
-        evaluation = evaluate(self, scenes)
-        evaluation.count[:] = given[self.iteration][: 3 * len(scenes) : 3]
-        return evaluation
+    def seen(self, iteration, count, true_count):
+        see(self, iteration, given[iteration][: 3 * len(count) : 3], true_count)
 
-    monkeypatch.setattr(Trainer, "_evaluate", evaluated)
+    monkeypatch.setattr(CollapseWatch, "see", seen)
 
 
 def killed(uneven, run_dir, iteration):

@@ -10,8 +10,8 @@ import pytest
 
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
-from tests.cli.test_command_line import start, wait_for
 from tests.helpers.repository import REPOSITORY
+from tests.helpers.training_process import start, wait_for
 
 pytestmark = [
     pytest.mark.slow,

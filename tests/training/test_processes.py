@@ -3,25 +3,23 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 import torch.multiprocessing
 
+from air.cli.compose import compose_config
 from air.errors import ConfigError
 from air.runs.checkpoint import latest_checkpoint, read_checkpoint
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
 from air.training.processes import ALONE, check_shares, share_dreams
 from air.training.random_state import joined_states, random_states, restore_noise, seed_noise
-from tests.config.test_config import composed
-from tests.helpers.repository import REPOSITORY
 from tests.helpers.several_processes import CASES, SIZE, work
+from tests.helpers.training_process import start, wait_for
 
 CPU = torch.device("cpu")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +92,12 @@ def test_noise_goes_on_with_as_many_processes_and_starts_anew_with_others(caplog
 
 
 def test_batches_that_cannot_be_shared_are_refused():
-    from air.config.parsing import parse_config
-
-    config = parse_config(composed("experiment=smoke", "train.batch_size=64"))
+    config = compose_config(("experiment=smoke", "train.batch_size=64"))
     check_shares(config, 4)
     assert share_dreams(config.sleep, 4).batch_size == config.sleep.batch_size // 4
     with pytest.raises(ConfigError, match=r"train.batch_size: must be a multiple of .* 3, got 64"):
         check_shares(config, 3)
-    config = parse_config(composed("train.batch_size=60", "sleep.batch_size=64"))
+    config = compose_config(("train.batch_size=60", "sleep.batch_size=64"))
     with pytest.raises(ConfigError, match=r"sleep.batch_size: must be a multiple of .* 3, got 64"):
         check_shares(config, 3)
 
@@ -116,29 +112,8 @@ def test_one_process_exchanges_nothing():
 # --- the command line -----------------------------------------------------------------------------
 
 
-def start(tmp_path, *overrides, size=2):
-    """Start `torchrun` as a user does."""
-    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
-    return subprocess.Popen(
-        [sys.executable, *command, str(REPOSITORY / "scripts" / "train.py"), *overrides],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def ended(process):
     return process.communicate(timeout=240)[0]
-
-
-def wait_for(path, process):
-    deadline = time.monotonic() + 240
-    while not path.exists():
-        assert process.poll() is None, ended(process)
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def children(process):
@@ -158,7 +133,7 @@ def children(process):
 )
 def test_one_writer_and_other_numbers_of_processes(train_command, tmp_path, settings):
     overrides = [*train_command.smoke, "train.num_pictures=0", *settings]
-    process = start(tmp_path, *overrides)
+    process = start(tmp_path, *overrides, under=TORCHRUN)
     output = ended(process)
     assert process.returncode == 0, output
     assert output.count("iteration 20/20") == output.count("held-out count accuracy: ") == 1
@@ -171,7 +146,7 @@ def test_one_writer_and_other_numbers_of_processes(train_command, tmp_path, sett
     assert "written by 2 processes and is resumed by 1: each draws new noise" in text
     assert read_checkpoint(latest_checkpoint(run_dir)).random_states.keys() == {"cpu"}
 
-    process = start(tmp_path, f"resume={run_dir}", "train.num_iterations=40")
+    process = start(tmp_path, f"resume={run_dir}", "train.num_iterations=40", under=TORCHRUN)
     output = ended(process)
     assert process.returncode == 0, output
     assert "written by 1 process and is resumed by 2" in output
@@ -186,8 +161,10 @@ def test_one_writer_and_other_numbers_of_processes(train_command, tmp_path, sett
 def test_a_killed_process_ends_the_run_with_a_usable_checkpoint(train_command, tmp_path, victim):
     run_dir = tmp_path / "run"
     endless = ["train.num_pictures=0", "train.num_iterations=100000", "train.eval_every=100000"]
-    process = start(tmp_path, *train_command.smoke, *endless, f"hydra.run.dir={run_dir}")
-    wait_for(run_dir / "checkpoints" / "00000020.pt", process)
+    process = start(
+        tmp_path, *train_command.smoke, *endless, f"hydra.run.dir={run_dir}", under=TORCHRUN
+    )
+    wait_for((run_dir / "checkpoints" / "00000020.pt").exists, process)
     os.kill(children(process)[victim], signal.SIGKILL)
     output = ended(process)
     assert process.returncode == 1, output
@@ -201,8 +178,10 @@ def test_a_killed_process_ends_the_run_with_a_usable_checkpoint(train_command, t
 def test_a_signal_to_one_process_stops_all_at_the_same_iteration(train_command, tmp_path):
     run_dir = tmp_path / "run"
     endless = ["train.num_pictures=0", "train.num_iterations=100000", "train.eval_every=100000"]
-    process = start(tmp_path, *train_command.smoke, *endless, f"hydra.run.dir={run_dir}")
-    wait_for(run_dir / "checkpoints" / "00000020.pt", process)
+    process = start(
+        tmp_path, *train_command.smoke, *endless, f"hydra.run.dir={run_dir}", under=TORCHRUN
+    )
+    wait_for((run_dir / "checkpoints" / "00000020.pt").exists, process)
     os.kill(children(process)[1], signal.SIGTERM)
     output = ended(process)
     assert output.count("stopped by SIGTERM at iteration") == 1
@@ -221,7 +200,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_iteration(train_command, 
     ],
 )
 def test_what_is_wrong_is_said_once_and_leaves_nothing(train_command, tmp_path, override, line):
-    process = start(tmp_path, *train_command.smoke, override)
+    process = start(tmp_path, *train_command.smoke, override, under=TORCHRUN)
     output = ended(process)
     assert process.returncode == 1
     assert output.count(line) == 1, output

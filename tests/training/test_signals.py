@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from air.runs.result import RunResult, read_result
-from air.tracking.trackers import build_tracker
+from air.tracking.trackers import Trackers, build_tracker
 from air.training.run import train
 from air.training.signals import noticed
 from air.training.trainer import Trainer
@@ -58,11 +58,13 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(uneven, tmp_path, scored
 
 
 def test_a_signal_at_the_end_lets_the_run_finish_but_no_sweep_go_on(uneven, tmp_path, monkeypatch):
-    def drawn(*arguments):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return {}
+    summarize = Trackers.summarize
 
-    monkeypatch.setattr("air.training.run._conclude", drawn)
+    def signalled(self, values):
+        os.kill(os.getpid(), signal.SIGTERM)
+        summarize(self, values)
+
+    monkeypatch.setattr(Trackers, "summarize", signalled)
     with pytest.raises(SystemExit) as stop:
         train(uneven(), tmp_path, [])
     assert stop.value.code == 75

@@ -11,8 +11,8 @@ from air.errors import CheckpointError, ConfigError, NonFiniteLossError, RunFold
 from air.runs.checkpoint import latest_checkpoint, read_checkpoint, save_checkpoint
 from air.tracking.jsonl import read_metrics
 from air.training.run import choose_device, train
-from tests.acceleration.test_compiling import needs_a_compiler
-from tests.config.test_config import composed
+from tests.helpers.compiler import needs_a_compiler
+from tests.helpers.options import composed
 
 
 @pytest.fixture

@@ -1,0 +1,18 @@
+"""The options that `conf/` offers, and the values that they compose to."""
+
+from air.cli.compose import compose_values
+from tests.helpers.repository import REPOSITORY
+
+CONF = REPOSITORY / "conf"
+# Hydra's own presets and W&B's sweeps have tests of their own.
+GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra", "wandb_sweep"})
+
+
+def needs(option):
+    """Return what else must be given for an option: it has no value of its own."""
+    return ["data.path=x"] if option in ("data=npz", "data=shards") else []
+
+
+def composed(*overrides):
+    """Return the plain values of a configuration."""
+    return compose_values(overrides)
