@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,12 @@ import torch
 import yaml
 
 import air
-from air.runs.best import read_best
-from air.runs.checkpoint import latest_checkpoint, numbered_checkpoints, read_checkpoint
+from air.runs.checkpoint import read_latest, numbered_checkpoints, read_checkpoint
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
+from tests.helpers.checkpoints import best_of
 from tests.helpers.in_process import run_script
+from tests.helpers.processes import start, wait_for
 from tests.helpers.repository import REPOSITORY
 from tests.helpers.wandb_reader import offline_runs, read_offline_run
 
@@ -29,28 +29,9 @@ def the_run(tmp_path, pattern="outputs/runs/*/*"):
 
 
 def same_weights(one, other):
-    a, b = (read_checkpoint(latest_checkpoint(folder)) for folder in (one, other))
+    a, b = (read_latest(folder)[1] for folder in (one, other))
     assert a.iteration == b.iteration
     return all(torch.equal(value, b.model[name]) for name, value in a.model.items())
-
-
-def start(tmp_path, *overrides):
-    return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "scripts" / "train.py"), *overrides],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def wait_for(condition, process):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_run_leaves_its_folder_whole(train_command, tmp_path):
@@ -109,7 +90,7 @@ def test_kill_9_and_resume_equal_an_undisturbed_run(train_command, tmp_path):
     wait_for((killed / "checkpoints" / "00000020.pt").exists, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert read_checkpoint(latest_checkpoint(killed)).iteration == 20
+    assert read_latest(killed)[1].iteration == 20
     result = train_command(f"resume={killed}")
     assert "resumed at iteration 20" in result.stdout
     assert same_weights(whole, killed)
@@ -132,10 +113,10 @@ def test_signals_save_and_say_how_to_continue(train_command, tmp_path, number, s
     assert process.returncode == status, output
     assert f"stopped by {number.name} at iteration" in output
     assert "Traceback" not in output
-    stopped = read_checkpoint(latest_checkpoint(run_dir)).iteration
+    stopped = read_latest(run_dir)[1].iteration
     assert stopped > 0
     train_command(f"resume={run_dir}", f"train.num_iterations={stopped + 3}")
-    assert read_checkpoint(latest_checkpoint(run_dir)).iteration == stopped + 3
+    assert read_latest(run_dir)[1].iteration == stopped + 3
 
 
 def test_two_multirun_jobs_are_two_wandb_runs(train_command, tmp_path):
@@ -163,7 +144,7 @@ def test_two_multirun_jobs_are_two_wandb_runs(train_command, tmp_path):
         assert len(losses) == 4
         assert len([f for f in run.files if "reconstructions" in f and f.endswith(".png")]) == 16
         assert "val/count_accuracy" in run.summary
-        best = read_best(sweep / str(number))
+        best = best_of(sweep / str(number))
         assert run.summary["best/count_accuracy"] == best.metric
         (artifact,) = [each for each in run.artifacts if each["type"] == "model"]
         (file,) = artifact["manifest"]["contents"]

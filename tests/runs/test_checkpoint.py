@@ -9,7 +9,6 @@ import air
 from air.errors import CheckpointError, DamagedCheckpointError, WriteError
 from air.runs.checkpoint import (
     Checkpoint,
-    latest_checkpoint,
     load_weights,
     read_checkpoint,
     read_latest,
@@ -50,7 +49,7 @@ def test_the_last_two_are_kept(tmp_path):
         save_checkpoint(tmp_path, checkpoint_of(model, iteration))
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["00000015.pt", "00000100.pt"]
-    assert read_checkpoint(latest_checkpoint(tmp_path)).iteration == 100
+    assert read_latest(tmp_path)[1].iteration == 100
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):

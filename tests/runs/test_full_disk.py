@@ -12,7 +12,7 @@ from air.cli.compose import compose_config
 from air.data.loading import load_data
 from air.errors import WriteError
 from air.runs.best import BestModel, read_best
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint, save_checkpoint
+from air.runs.checkpoint import read_latest, read_checkpoint, save_checkpoint
 from air.runs.files import write_whole
 from air.runs.folder import claimed
 from air.runs.result import read_result
@@ -86,7 +86,7 @@ def test_the_run_ends_with_one_line_and_goes_on_later(uneven, scored, whole, tmp
     assert errors == [f"error: {run_dir / file}: cannot be written: File too large"]
     assert not list(run_dir.rglob("*.partial"))
     if latest_checkpoint(run_dir):
-        read_checkpoint(latest_checkpoint(run_dir))
+        read_latest(run_dir)[1]
     result = read_result(run_dir)
     assert result is None or result.status == "failed"
     begun = (run_dir / "config.yaml").exists()
@@ -121,7 +121,7 @@ def test_a_disk_that_is_really_full(train_command, smoke_run, tmp_path):
         path = disk / "run" / "checkpoints" / "00000020.pt"
         assert result.returncode == 1
         assert result.stderr == f"error: {path}: cannot be written: No space left on device\n"
-        assert read_checkpoint(latest_checkpoint(disk / "run")).iteration == 10
+        assert read_latest(disk / "run")[1].iteration == 10
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         train_command(f"resume={disk}/run")
         assert_same_run(smoke_run, disk / "run")

@@ -8,7 +8,7 @@ import pytest
 from air.data.loading import load_data
 from air.errors import RunFolderError
 from air.runs.checkpoint import load_weights
-from air.runs.folder import held
+from air.runs.lock import held
 from air.runs.result import read_result
 from air.training.run import train
 from air.training.trainer import Trainer

@@ -77,4 +77,4 @@ def test_a_signal_before_the_first_iteration_is_not_lost(uneven, tmp_path, monke
     monkeypatch.setattr("air.training.run.build_tracker", build)
     with pytest.raises(SystemExit):
         train(uneven(), tmp_path, [])
-    assert read_result(tmp_path) == RunResult("stopped", 1, None, {}, None)
+    assert read_result(tmp_path) == RunResult("stopped", 1, None, {}, None, None)
