@@ -106,7 +106,10 @@ def uneven(data_root):
 @pytest.fixture
 def scored(monkeypatch):
     """Say how good a model of an `uneven` run is: so few iterations learn too little to differ."""
+    from air.runs.best import BestModel
+
     metrics = {3: 0.2, 6: 0.7, 9: 0.6, 12: 0.8}
+    see = BestModel.see
     monkeypatch.setattr(
-        "air.training.trainer.Trainer._comparable", lambda self, evaluation: metrics[self.iteration]
+        BestModel, "see", lambda self, iteration, _: see(self, iteration, metrics[iteration])
     )

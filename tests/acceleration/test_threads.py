@@ -12,7 +12,7 @@ import torch
 import air
 from air.acceleration.threads import computing_with
 from air.cli.compose import compose_config
-from air.runs.checkpoint import read_latest, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.runs.folder import read_config
 from air.training.run import train
 from air.training.trainer import Trainer

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 import air
-from air.runs.checkpoint import read_latest, numbered_checkpoints, read_checkpoint
+from air.runs.checkpoint import numbered_checkpoints, read_checkpoint, read_latest
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
 from tests.helpers.checkpoints import best_of
@@ -224,7 +224,7 @@ def test_foreign_and_damaged_checkpoints_are_refused(smoke_run, tmp_path):
     ):
         check_refused(run_script("train", f"resume={run_dir}", *wrong), message)
     before, last = numbered_checkpoints(run_dir)
-    for path in (before, last):
+    for path in (before, last, run_dir / "checkpoints" / "best.pt"):
         path.write_bytes(path.read_bytes()[:1000])
     metrics = (run_dir / "metrics.jsonl").read_bytes()
     check_refused(run_script("train", f"resume={run_dir}"), f"{last}: damaged")

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from air.cli.command import user_error_line
-from air.runs.checkpoint import read_latest, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.runs.result import read_result
 from tests.helpers.repository import REPOSITORY
 

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 import air.training.run
 from air.cli.compose import compose_config
-from air.runs.checkpoint import read_latest, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.runs.lock import held
 from air.runs.result import RunResult, read_result, write_result
 from air.tracking.jsonl import read_metrics

@@ -15,7 +15,7 @@ from air.data.config import NpzConfig, ShardsConfig
 from air.data.loading import load_data
 from air.data.shards import load_shards
 from air.errors import DataError
-from air.runs.checkpoint import read_latest, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.training.batches import BatchOrder
 from air.training.run import train
 from tests.config.test_config import composed

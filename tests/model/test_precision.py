@@ -10,7 +10,7 @@ from pyro.optim import Adam
 import air
 from air.cli.compose import compose_config
 from air.inference.marginal import MarginalELBO
-from air.runs.checkpoint import read_latest, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.training.run import train
 from tests.helpers.models import tiny
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import air
-from air.runs.checkpoint import read_latest, read_checkpoint
+from air.runs.checkpoint import read_checkpoint, read_latest
 from air.tracking.jsonl import read_metrics
 from tests.helpers.checkpoints import best_of
 from tests.helpers.wandb_reader import offline_runs, read_offline_run

@@ -12,7 +12,7 @@ import torch
 import torch.multiprocessing
 
 from air.errors import ConfigError
-from air.runs.checkpoint import read_latest, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
 from air.training.processes import ALONE, check_shares, share_dreams

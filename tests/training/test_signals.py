@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from air.runs.result import RunResult, read_result
+from air.runs.result import RunResult, read_result, write_result
 from air.tracking.trackers import build_tracker
 from air.training.run import train
 from air.training.signals import noticed
@@ -58,11 +58,11 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(uneven, tmp_path, scored
 
 
 def test_a_signal_at_the_end_lets_the_run_finish_but_no_sweep_go_on(uneven, tmp_path, monkeypatch):
-    def drawn(*arguments):
+    def signalled(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
-        return {}
+        write_result(*arguments)
 
-    monkeypatch.setattr("air.training.run._conclude", drawn)
+    monkeypatch.setattr("air.training.run.write_result", signalled)
     with pytest.raises(SystemExit) as stop:
         train(uneven(), tmp_path, [])
     assert stop.value.code == 75

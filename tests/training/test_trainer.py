@@ -8,7 +8,7 @@ import torch
 import air
 from air.config.parsing import parse_config
 from air.errors import CheckpointError, ConfigError, NonFiniteLossError, RunFolderError
-from air.runs.checkpoint import read_latest, read_checkpoint, save_checkpoint
+from air.runs.checkpoint import read_latest, save_checkpoint
 from air.tracking.jsonl import read_metrics
 from air.training.run import choose_device, train
 from tests.acceleration.test_compiling import needs_a_compiler
