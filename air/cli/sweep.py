@@ -36,7 +36,7 @@ from air.cli.command import (
 )
 from air.cli.overrides import describe_unreadable, parse_override
 from air.config.quoting import literal_override
-from air.errors import ConfigError, RunFolderError
+from air.errors import ConfigError, RunFolderError, WriteError
 from air.runs.files import write_whole
 from air.runs.folder import (
     CONFIG_FILE,
@@ -120,7 +120,7 @@ def _report_failure(error: Exception, number: int, run_dir: Path, overrides: lis
         (failed / str(number)).write_text(report + "\n", encoding="utf-8")
     if isinstance(error, RunFolderError):
         return  # the folder is another's
-    with contextlib.suppress(OSError, RunFolderError), held(run_dir):
+    with contextlib.suppress(OSError, RunFolderError, WriteError), held(run_dir):
         before = read_result(run_dir)
         if read_overrides(run_dir) is None:
             write_overrides(run_dir, overrides)
