@@ -27,7 +27,7 @@ class DamagedCheckpointError(CheckpointError):
 
 
 class WriteError(AIRError):
-    """A file of a run cannot be written, such as on a full disk; what was there before still is."""
+    """A file cannot be written, such as on a full disk; what was there before still is."""
 
 
 class RunFolderError(AIRError):

@@ -10,6 +10,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from air.runs.files import make_folder, write_whole
+
 _HIDDEN = ("looks",)  # too long for a table
 
 
@@ -27,8 +29,8 @@ def write_json(path: Path, results: dict[str, list[Any]]) -> None:
     """Write measurements: lists of dataclasses, by section.
 
     Raises:
-        OSError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
     plain = {section: [asdict(row) for row in rows] for section, rows in results.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    make_folder(path.parent)
+    write_whole(path, (json.dumps(plain, indent=2) + "\n").encode())

@@ -36,17 +36,18 @@ from air.cli.command import (
 )
 from air.cli.overrides import describe_unreadable, parse_override
 from air.config.quoting import literal_override
-from air.errors import ConfigError, RunFolderError
+from air.errors import ConfigError, RunFolderError, WriteError
+from air.runs.files import write_whole
 from air.runs.folder import (
     CONFIG_FILE,
     OVERRIDES_FILE,
     SWEEP_FILE,
     discard_if_empty,
-    held,
     read_config,
     read_overrides,
     write_overrides,
 )
+from air.runs.lock import held
 from air.runs.result import RunResult, failure, read_result, write_result
 from air.training.signals import TRY_AGAIN
 
@@ -119,13 +120,13 @@ def _report_failure(error: Exception, number: int, run_dir: Path, overrides: lis
         (failed / str(number)).write_text(report + "\n", encoding="utf-8")
     if isinstance(error, RunFolderError):
         return  # the folder is another's
-    with contextlib.suppress(OSError, RunFolderError), held(run_dir):
+    with contextlib.suppress(OSError, RunFolderError, WriteError), held(run_dir):
         before = read_result(run_dir)
         if read_overrides(run_dir) is None:
             write_overrides(run_dir, overrides)
         if before is None or before.status == "stopped":
             iteration = before.iteration if before else 0
-            write_result(run_dir, RunResult("failed", iteration, None, {}, line))
+            write_result(run_dir, RunResult("failed", iteration, None, {}, line, None))
 
 
 class SweepCallback(Callback):
@@ -152,7 +153,8 @@ class SweepCallback(Callback):
             for report in (sweep_dir / _FAILED).glob("*"):
                 report.unlink()
             _fix_folder(config, sweep_dir)
-            OmegaConf.save(config, sweep_dir / SWEEP_FILE)  # not every sweeper does
+            # Not every sweeper writes it.
+            write_whole(sweep_dir / SWEEP_FILE, OmegaConf.to_yaml(config).encode())
             log.info("sweep folder: %s; if it stops, go on with: %s", sweep_dir, _again(sweep_dir))
             atexit.register(_say_how_to_go_on, sweep_dir)  # whatever ends the process before
 

@@ -16,10 +16,10 @@ from air.runs.folder import (
     METRICS_FILE,
     OVERRIDES_FILE,
     SWEEP_FILE,
-    is_held,
     read_config,
     read_overrides,
 )
+from air.runs.lock import is_held
 from air.runs.result import RESULT_FILE, RunResult, read_result
 from air.tracking.jsonl import read_metrics
 

@@ -27,8 +27,9 @@ from air.comparison.table import (
 from air.comparison.unfinished import commands
 from air.errors import ConfigError
 from air.pictures.figure_files import save_figure
+from air.runs.files import make_folder, write_whole
 
-FOLDER = "comparison"
+COMPARISON_FOLDER = "comparison"
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,10 @@ def output_folder(config: CompareConfig) -> Path:
     if config.output is not None:
         folder = Path(config.output)
     elif len(config.runs) == 1:
-        folder = Path(config.runs[0]) / FOLDER
+        folder = Path(config.runs[0]) / COMPARISON_FOLDER
     else:
-        folder = Path(os.path.commonpath([Path(path).resolve() for path in config.runs])) / FOLDER
+        common = os.path.commonpath([Path(path).resolve() for path in config.runs])
+        folder = Path(common) / COMPARISON_FOLDER
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output: must be a folder, got the file {folder}")
     return folder
@@ -179,7 +181,7 @@ def _count(number: int, noun: str) -> str:
 
 def _write(comparison: Comparison, folder: Path, config: CompareConfig) -> str:
     """Write all files, those of an earlier comparison make way; return what was written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     names, effects = [comparison.metric.name, *config.others], comparison.effects
     texts = {
         "comparison.md": f"# Comparison\n\n{report(comparison, style='github')}\n",
@@ -204,7 +206,5 @@ def _write(comparison: Comparison, folder: Path, config: CompareConfig) -> str:
         if file.suffix == ".png":
             texts["comparison.md"] += f"\n![{file.stem}]({file.name})\n"
     for name, text in texts.items():
-        temporary = folder / f"{name}.partial"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, folder / name)
+        write_whole(folder / name, text.encode())
     return f"Written to {folder}: {', '.join([*texts, *(file.name for file in drawn)])}{not_drawn}"

@@ -14,7 +14,8 @@ from air.cli.jobs import sweep_overrides
 from air.comparison.reading import Run
 from air.config.quoting import literal_override
 from air.errors import RunFolderError
-from air.runs.folder import CONFIG_FILE, is_held
+from air.runs.folder import CONFIG_FILE
+from air.runs.lock import is_held
 
 _TRAIN = ("python", "scripts/train.py")
 

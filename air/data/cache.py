@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +19,10 @@ from air.data.config import SceneConfig
 from air.data.digits import Digits
 from air.data.multi_mnist import draw_data
 from air.data.scenes import Data, Scenes
-from air.errors import DataError
+from air.errors import DataError, WriteError
+from air.runs.files import replacing
 
-FORMAT_VERSION = 2  # raise it when the same configuration would give other scenes
+CACHE_FORMAT = 2  # raise it when the same configuration would give other scenes
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,8 @@ def cached_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) 
             except Exception as error:  # whatever is wrong with the file, it can be drawn again
                 logger.warning("%s is damaged (%s): drawing its scenes again", path, error)
             return _draw_and_save(path, key, train_digits, test_digits, config)
-    except (OSError, NotImplementedError) as error:  # the latter: no locks on this file system
+    # NotImplementedError: no locks on this file system.
+    except (OSError, WriteError, NotImplementedError) as error:
         raise DataError(
             f"data.root: must be a folder that can be written, got {config.root!r} ({error})"
         ) from None
@@ -66,7 +67,7 @@ def cached_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) 
 
 def _content_key(train_digits: Digits, test_digits: Digits, config: SceneConfig) -> str:
     values = {name: value for name, value in vars(config).items() if name not in ("kind", "root")}
-    content = hashlib.sha256(json.dumps([FORMAT_VERSION, values], sort_keys=True).encode())
+    content = hashlib.sha256(json.dumps([CACHE_FORMAT, values], sort_keys=True).encode())
     for digits in (train_digits, test_digits):
         content.update(len(digits).to_bytes(8, "little"))
         content.update(digits.images.tobytes())
@@ -82,14 +83,8 @@ def _draw_and_save(
     seconds = time.perf_counter() - begin
     assert isinstance(data.train, Scenes)  # what is drawn is in memory
     arrays = {"key": np.array(key)} | _arrays("train", data.train) | _arrays("test", data.test)
-    # One fixed name, which the lock protects: what a killed process left is overwritten.
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
     logger.info(
         "drew %d training and %d test scenes in %.1f s, kept in %s",
         *(len(data.train), len(data.test), seconds, path),

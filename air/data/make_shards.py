@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -26,10 +24,11 @@ from air.data.scenes import Scenes
 from air.data.shards import MANIFEST, TEST_FILE
 from air.errors import DataError
 from air.fields import config_values
-from air.runs.folder import held
+from air.runs.files import PARTIAL, make_folder, replacing, write_whole
+from air.runs.lock import LOCK_FILE, held
 
 BLOCK = 1000  # scenes
-FORMAT_VERSION = 1  # raise it when the same settings would give other scenes
+SHARDS_FORMAT = 1  # raise it when the same settings would give other scenes
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +44,7 @@ def make_shards(config: MakeScenesConfig) -> None:
         DataError: the folder holds something else, the disk is too small, or the digits hardly ever
             fit the canvas.
         RunFolderError: another process is filling the folder.
+        WriteError: a file cannot be written; those before it are whole.
     """
     check_scenes(config.data)
     folder, settings = Path(config.out).expanduser(), _settings(config)
@@ -56,12 +56,12 @@ def make_shards(config: MakeScenesConfig) -> None:
     if not (folder / TEST_FILE).exists():  # before there is a folder: digits may not fit
         test = draw_scenes(test_digits, config.data, config.num_test, test_seed, with_masks=True)
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with held(folder):
         _check_folder(folder, settings)  # another process may have begun meanwhile
-        _write(folder / MANIFEST, lambda file: file.write(_as_json(settings)))
+        write_whole(folder / MANIFEST, _as_json(settings))
         if test is not None:
-            _write(folder / TEST_FILE, partial(_save_test, test))
+            _write_test(folder / TEST_FILE, test)
         missing = _missing(folder, config)
         num_missing = sum(map(len, missing.values()))
         with tqdm(total=num_missing, desc="drawing", unit=" scenes", disable=None) as progress:
@@ -74,7 +74,7 @@ def make_shards(config: MakeScenesConfig) -> None:
 
 def _settings(config: MakeScenesConfig) -> dict[str, Any]:
     """Return all that the content of the folder depends on."""
-    values = {**config_values(config), **config_values(config.data), "version": FORMAT_VERSION}
+    values = {**config_values(config), **config_values(config.data), "version": SHARDS_FORMAT}
     return {name: value for name, value in values.items() if name not in ("out", "root", "data")}
 
 
@@ -91,7 +91,7 @@ def _check_folder(folder: Path, settings: dict[str, Any]) -> None:
     manifest = folder / MANIFEST
     if not manifest.exists():
         # What a killed process left before it had said what it would draw.
-        known = {".lock", f"{MANIFEST}.partial"}
+        known = {LOCK_FILE, MANIFEST + PARTIAL}
         others = sorted(path.name for path in folder.iterdir() if path.name not in known)
         if others:
             raise DataError(
@@ -161,9 +161,8 @@ def _write_file(
 ) -> None:
     """Write one file of images, a block at a time, after the truth that belongs to it."""
     truth: dict[str, list[Any]] = {"count": [], "labels": [], "boxes": []}
-
-    def write_images(file: BinaryIO) -> None:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (num_scenes, x_size, x_size)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (num_scenes, x_size, x_size)}
+    with replacing(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for scenes in blocks:
             file.write(scenes.images.numpy().data)
@@ -172,26 +171,12 @@ def _write_file(
             progress.update(len(scenes))
         # The images get their name last: a file of images is a complete one.
         for name, arrays in truth.items():
-            array = np.concatenate(arrays)
-            _write(path.with_suffix(f".{name}.npy"), partial(np.save, arr=array))
-
-    _write(path, write_images)
+            with replacing(path.with_suffix(f".{name}.npy")) as beside:
+                np.save(beside, np.concatenate(arrays))
 
 
-def _save_test(scenes: Scenes, file: BinaryIO) -> None:
+def _write_test(path: Path, scenes: Scenes) -> None:
     """Write scenes in the form of `data=npz`."""
     arrays = {name: getattr(scenes, name) for name in ("count", "labels", "boxes", "masks")}
-    np.savez(file, x=scenes.images.numpy(), **{name: a.numpy() for name, a in arrays.items()})
-
-
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file whole or not at all; the folder's lock keeps others away from its first name."""
-    partial_path = path.with_name(f"{path.name}.partial")
-    try:
-        with partial_path.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial_path, path)
-    finally:
-        partial_path.unlink(missing_ok=True)
+    with replacing(path) as file:
+        np.savez(file, x=scenes.images.numpy(), **{name: a.numpy() for name, a in arrays.items()})

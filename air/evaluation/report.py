@@ -26,7 +26,7 @@ from air.evaluation.interval import HIGH, LOW
 from air.evaluation.subject import Value
 from air.fields import config_values
 from air.runs.files import write_whole
-from air.runs.folder import held
+from air.runs.lock import held
 from air.runs.trained import TrainedRun, open_run
 from air.tracking.config import WandbConfig
 from air.tracking.environment import from_environment, list_from_environment

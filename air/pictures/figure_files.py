@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
 
-from air.runs.files import naming
+from air.runs.files import make_folder, replacing
 
 _DPI = 150
 
@@ -31,14 +30,8 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[Format] = ("png",)
         WriteError: one cannot be written.
     """
     files = [path.with_name(f"{path.name}.{ending}") for ending in formats]
+    make_folder(path.parent)
     for file, ending in zip(files, formats, strict=True):
-        content = io.BytesIO()
-        figure.savefig(content, format=ending, dpi=_DPI)
-        with naming(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                file.write_bytes(content.getbuffer())
-            except OSError:
-                file.unlink(missing_ok=True)
-                raise
+        with replacing(file) as opened:
+            figure.savefig(opened, format=ending, dpi=_DPI)
     return files

@@ -35,6 +35,7 @@ from air.pictures.steps import (
     glimpses,
     save_animation,
 )
+from air.runs.files import replacing
 from air.runs.folder import METRICS_FILE, PICTURES_FOLDER
 from air.runs.trained import TrainedRun, open_run
 from air.tracking.jsonl import read_metrics
@@ -128,7 +129,9 @@ def sample_run(config: SampleConfig) -> list[Path]:
     if config.arrays:
         files.append(folder / "samples.npz")
         pixels = (torch.cat(samples).clamp(0, 1) * 255).round().byte()
-        np.savez(files[-1], x=pixels.numpy(), count=np.repeat(config.counts, config.num_scenes))
+        count = np.repeat(config.counts, config.num_scenes)
+        with replacing(files[-1]) as arrays:
+            np.savez(arrays, x=pixels.numpy(), count=count)
     for file in files:
         log.info("%s", file)
     return files

@@ -24,6 +24,7 @@ from air.pictures.drawing import (
     grid,
     show_image,
 )
+from air.runs.files import make_folder, replacing
 
 _ENLARGED = 4  # pixels of an animation for one of the scene
 _MILLISECONDS = 900  # of a frame
@@ -135,6 +136,9 @@ def save_animation(path: Path, images: Tensor, posterior: Posterior, canvas: Ten
         images: (N, x_size, x_size), uint8 or floats in [0, 1].
         posterior: what was inferred in them.
         canvas: from `canvases`.
+
+    Raises:
+        WriteError: it cannot be written.
     """
     inputs = to_unit(images, "cpu")
     num_frames = int(posterior.count.max()) + 1
@@ -154,9 +158,12 @@ def save_animation(path: Path, images: Tensor, posterior: Posterior, canvas: Ten
             )
         pixels = torch.cat(columns, -1).permute(1, 2, 0)  # (height, width, 3)
         frames.append(Image.fromarray(pixels.numpy()))
-    path.parent.mkdir(parents=True, exist_ok=True)
     durations = [_MILLISECONDS] * (num_frames - 1) + [2 * _MILLISECONDS]  # the end stays longer
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    make_folder(path.parent)
+    with replacing(path) as file:
+        frames[0].save(
+            file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
 
 
 def _with_windows(image: Tensor, boxes: Tensor) -> Tensor:

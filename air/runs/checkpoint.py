@@ -6,27 +6,23 @@ import io
 import logging
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import air
 from air.config.parsing import parse_config
 from air.errors import CheckpointError, DamagedCheckpointError
 from air.fields import WhichCheckpoint
 from air.model.air import AIR
-from air.runs.files import write_whole
+from air.runs.files import naming, write_whole
+from air.runs.folder import CHECKPOINTS_FOLDER
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-FOLDER = "checkpoints"
-BEST_CHECKPOINT = "best.pt"
-# Absent from the first checkpoints of the format.
-_LATER_FIELDS = {"best", "sums", "num_summed", "collapse"}
+CHECKPOINT_FORMAT = 1
 _KEEP = 2  # numbered ones: the one before is used if the last turns out damaged
 
 
@@ -42,11 +38,10 @@ class Checkpoint:
         optimizer: Adam's state dict.
         random_states: of the random generators, by device; "cpu-1" is that of a second process.
         moving_averages: Pyro's decaying-average baselines, with an entry for each image of a batch.
-        best: the best look so far, as in `best.json`.
+        best: the best look so far; None before the first.
         sums: of the objective's parts since they were last logged.
         num_summed: over how many iterations.
         collapse: what the evaluations so far say about collapsed counts.
-        version: of this package.
         format: of this dataclass.
     """
 
@@ -57,16 +52,15 @@ class Checkpoint:
     optimizer: dict[str, Any]
     random_states: dict[str, Tensor]
     moving_averages: dict[str, Tensor]
-    best: dict[str, Any] | None = None
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    num_summed: int = 0
-    collapse: dict[str, Any] | None = None
-    version: str = air.__version__
-    format: int = FORMAT
+    best: dict[str, Any] | None
+    sums: dict[str, Tensor]
+    num_summed: int
+    collapse: dict[str, Any]
+    format: int = CHECKPOINT_FORMAT
 
 
-def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint so that it is there whole or not at all, and drop all but the last two.
+def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> None:
+    """Write a numbered checkpoint, whole or not at all, and drop all before the last two.
 
     A run that went back to an earlier checkpoint drops the later ones here too, and not before it
     has got further by itself.
@@ -75,34 +69,35 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> Path:
         run_dir: the run's folder.
         checkpoint: what to keep.
 
-    Returns:
-        The file.
-
     Raises:
         WriteError: it cannot be written; the earlier ones are as they were.
     """
-    path = checkpoint_path(run_dir, checkpoint.iteration)
-    path.parent.mkdir(exist_ok=True)
-    content = io.BytesIO()  # torch's own errors about a full disk say neither file nor reason
-    torch.save(asdict(checkpoint), content)
-    write_whole(path, content.getbuffer())
+    path = run_dir / CHECKPOINTS_FOLDER / f"{checkpoint.iteration:08d}.pt"
+    write_checkpoint(path, checkpoint)
     files = numbered_checkpoints(run_dir)
     kept = [file for file in files if file <= path][-_KEEP:]
     for old in set(files) - set(kept):
         old.unlink()
-    return path
 
 
-def checkpoint_path(run_dir: Path, iteration: int) -> Path:
-    """Return where the checkpoint of an iteration is, as long as it is kept."""
-    return run_dir / FOLDER / f"{iteration:08d}.pt"
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint file, whole or not at all.
+
+    Raises:
+        WriteError: it cannot be written; what was there still is.
+    """
+    with naming(path):
+        path.parent.mkdir(exist_ok=True)
+    content = io.BytesIO()  # torch's own errors about a full disk say neither file nor reason
+    torch.save(asdict(checkpoint), content)
+    write_whole(path, content.getbuffer())
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint file.
 
     Args:
-        path: a file that `save_checkpoint` wrote, on any device; tensors come to the CPU.
+        path: a file that `write_checkpoint` wrote, on any device; tensors come to the CPU.
 
     Raises:
         DamagedCheckpointError: the file is torn, or not what was written.
@@ -115,14 +110,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path}: is no checkpoint of ours, but weights of Pyro's examples/air; "
             "air.load_pyro(file, num_steps=3, …) gives their model"
         )
-    if not isinstance(content, dict) or not content.keys() >= {"format", "version"}:
+    if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path}: is a torch file, but not a checkpoint of AIR")
-    if content["format"] != FORMAT:
+    if content["format"] != CHECKPOINT_FORMAT:
         raise CheckpointError(
-            f"{path}: checkpoint format must be {FORMAT}, got {content['format']!r}, "
-            f"written by version {content.get('version')}"
+            f"{path}: checkpoint format must be {CHECKPOINT_FORMAT}, got {content['format']!r}"
         )
-    if not names - _LATER_FIELDS <= content.keys() <= names:
+    if content.keys() != names:
         raise CheckpointError(f"{path}: must hold {sorted(names)}, got {sorted(content)}")
     return Checkpoint(**content)
 
@@ -159,16 +153,24 @@ def holds_pyro_weights(content: Any) -> bool:
 
 def numbered_checkpoints(run_dir: Path) -> list[Path]:
     """Return a run's checkpoint files by iteration, without the best one."""
-    return sorted((run_dir / FOLDER).glob("[0-9]*.pt"))
+    return sorted((run_dir / CHECKPOINTS_FOLDER).glob("[0-9]*.pt"))
 
 
-def latest_checkpoint(run_dir: Path) -> Path | None:
-    """Return a run's last checkpoint file, or None if it has none yet."""
-    return next(reversed(numbered_checkpoints(run_dir)), None)
+def best_checkpoint(run_dir: Path) -> Path:
+    """Return where the checkpoint of a run's best look is, once there is one."""
+    return run_dir / CHECKPOINTS_FOLDER / "best.pt"
+
+
+def when_written(run_dir: Path) -> dict[Path, int]:
+    """Return a run's checkpoint files and when each was written; equal while no run writes."""
+    files = [*numbered_checkpoints(run_dir), best_checkpoint(run_dir)]
+    return {file: file.stat().st_mtime_ns for file in files if file.exists()}
 
 
 def read_latest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
-    """Read a run's last checkpoint or, where that is damaged, the one before it, with a warning.
+    """Read the newest of a run's checkpoints, numbered or the best, that is not damaged.
+
+    Damaged ones that were passed over are warned of; best.pt only by who asks for the best.
 
     Returns:
         The file that was read and what it holds, or None if the run has no checkpoint yet.
@@ -177,53 +179,51 @@ def read_latest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
         DamagedCheckpointError: all are damaged; the last one is named.
         CheckpointError: as `read_checkpoint`.
     """
+    newest: tuple[Path, Checkpoint] | None = None
     damaged: list[DamagedCheckpointError] = []
-    for path in reversed(numbered_checkpoints(run_dir)):
+    best = best_checkpoint(run_dir)
+    unusable: list[DamagedCheckpointError] = []  # best.pt, whose iteration is not known then
+    if best.exists():
         try:
-            checkpoint = read_checkpoint(path)
+            newest = best, read_checkpoint(best)
+        except DamagedCheckpointError as error:
+            unusable.append(error)
+    for path in reversed(numbered_checkpoints(run_dir)):
+        if newest and int(path.stem) < newest[1].iteration:
+            break
+        try:
+            newest = path, read_checkpoint(path)
+            break
         except DamagedCheckpointError as error:
             damaged.append(error)
-            continue
+    if newest:
         for each in damaged:
-            log.warning("%s; using the one before it, %s", each, path)
-        return path, checkpoint
-    if damaged:
-        raise damaged[0]
-    return None
+            log.warning("%s; using the one before it, %s", each, newest[0])
+    elif damaged or unusable:
+        raise [*damaged, *unusable][0]
+    return newest
 
 
-def find_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> Path:
-    """Return a run's checkpoint file.
+def open_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> tuple[Path, Checkpoint]:
+    """Return a run's checkpoint and its file.
 
     Args:
         run_dir: the run's folder.
         which: the last one, or the one that did best on held-out images.
 
     Raises:
-        CheckpointError: there is none yet, or `which` is neither.
+        CheckpointError: there is none yet, or `which` is neither; also as `read_latest`.
     """
     if which == "latest":
-        path = latest_checkpoint(run_dir)
+        found = read_latest(run_dir)
     elif which == "best":
-        best = run_dir / FOLDER / BEST_CHECKPOINT
-        path = best if best.exists() else None
+        path = best_checkpoint(run_dir)
+        found = (path, read_checkpoint(path)) if path.exists() else None
     else:
         raise CheckpointError(f"which: must be latest or best, got {which!r}")
-    if path is None:
+    if found is None:
         raise CheckpointError(f"{run_dir}: has no {'best ' * (which == 'best')}checkpoint yet")
-    return path
-
-
-def open_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> tuple[Path, Checkpoint]:
-    """Return a run's checkpoint and its file.
-
-    Raises:
-        CheckpointError: as `find_checkpoint`, and as `read_latest` or `read_checkpoint`.
-    """
-    if which == "latest" and (found := read_latest(run_dir)):
-        return found
-    path = find_checkpoint(run_dir, which)
-    return path, read_checkpoint(path)
+    return found
 
 
 def load_weights(model: AIR, weights: Mapping[str, Tensor], source: str | Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from air.errors import WriteError
 
@@ -27,6 +27,31 @@ def naming(path: Path) -> Iterator[None]:
         raise WriteError(f"{path}: cannot be written: {reason}") from None
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing so that a crash at any moment leaves the old one or the new one.
+
+    Args:
+        path: the file; only one process at a time may write it. It gets its new content where the
+            block ends, and keeps the old one if an exception ends the block.
+
+    Raises:
+        WriteError: it cannot be written; what was there still is.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    with naming(path):
+        try:
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+
+
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one.
 
@@ -37,37 +62,15 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     Raises:
         WriteError: it cannot be written; what was there still is.
     """
-    with naming(path), _replacing(path) as partial, partial.open("wb") as file:
+    with replacing(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
-def link_whole(existing: Path, path: Path) -> None:
-    """Give a file a second name, or a copy where the file system has no hard links.
-
-    Args:
-        existing: the file.
-        path: its other name; what was there is replaced, in one step.
+def make_folder(folder: Path) -> None:
+    """Make a folder for files, with those above it, unless it is there.
 
     Raises:
-        WriteError: as `write_whole`.
+        WriteError: it cannot be made.
     """
-    with naming(path), _replacing(path) as partial:
-        partial.unlink(missing_ok=True)
-        try:
-            os.link(existing, partial)
-        except OSError:
-            shutil.copyfile(existing, partial)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give the name under which to prepare a file, and put the file in its place at the end."""
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:  # also after success: replacing a file with another name of itself leaves both
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)

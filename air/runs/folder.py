@@ -4,7 +4,7 @@ config.yaml       every value of the run
 overrides.yaml    what the command line changed
 train.log         what the console said
 metrics.jsonl     every metric, a line for each time it was logged
-checkpoints/      the last ones, by iteration, and the best one
+checkpoints/      the last ones, by iteration, and that of the best look
 result.json       how the run ended, once it has
 pictures/         what the model sees
 wandb/            W&B's own files, if it tracks the run
@@ -20,21 +20,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from air.config.quoting import to_paste
 from air.errors import RunFolderError
 from air.runs.files import PARTIAL, write_whole
+from air.runs.lock import held
 
 log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
 METRICS_FILE = "metrics.jsonl"
+CHECKPOINTS_FOLDER = "checkpoints"
 PICTURES_FOLDER = "pictures"
 SWEEP_FILE = "multirun.yaml"  # of a sweep's folder, in Hydra's words
 _LOG_FILE = "train.log"
-_LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
@@ -65,35 +65,6 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
             logging.getLogger().removeHandler(handler)
             with contextlib.suppress(OSError):  # what it could not write
                 handler.close()
-
-
-@contextlib.contextmanager
-def held(run_dir: Path) -> Iterator[None]:
-    """Hold a folder against every other process.
-
-    Raises:
-        RunFolderError: another process is using it.
-    """
-    lock = FileLock(run_dir / _LOCK_FILE)
-    try:
-        lock.acquire(timeout=0.2)  # seconds: longer than `is_held` takes to look
-    except Timeout:
-        raise RunFolderError(f"{run_dir}: another process is running in this folder") from None
-    with lock:
-        yield
-
-
-def is_held(run_dir: Path) -> bool:
-    """Return whether another process is running in a folder, as far as its lock can be tried."""
-    if not (run_dir / _LOCK_FILE).exists():
-        return False
-    try:
-        with FileLock(run_dir / _LOCK_FILE).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # someone else's folder
-        return False
 
 
 def check_run_folder(run_dir: Path, resume: bool) -> None:
@@ -171,10 +142,6 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         raise RunFolderError(f"{run_dir / CONFIG_FILE}: cannot be read: {error}") from None
     if not isinstance(values, dict):
         raise RunFolderError(f"{run_dir / CONFIG_FILE}: must hold a mapping, got {values!r}")
-    # A run from before there was a search, or a step that could be compiled.
-    values.setdefault("search", {"kind": "none"})
-    if isinstance(values.get("train"), dict):
-        values["train"].setdefault("compiled", False)
     return values
 
 
@@ -186,9 +153,9 @@ def _write_yaml(path: Path, content: Any) -> None:
 def _remove_leftovers(run_dir: Path) -> None:
     """Remove half-written checkpoints of a killed process; the caller holds the folder.
 
-    Only a run writes in checkpoints/. What is left elsewhere goes when its file is written again.
+    Only a run writes there. What is left elsewhere goes when its file is written again.
     """
-    for path in (run_dir / "checkpoints").glob(f"*{PARTIAL}"):
+    for path in (run_dir / CHECKPOINTS_FOLDER).glob(f"*{PARTIAL}"):
         path.unlink(missing_ok=True)
 
 

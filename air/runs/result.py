@@ -38,14 +38,14 @@ class RunResult:
     metric: float | None
     summary: dict[str, float | int | str]
     error: str | None
-    collapsed: str | None = None
+    collapsed: str | None
 
 
 def failure(error: BaseException, iteration: int) -> RunResult:
     """Return how a run ended that an error ended."""
     text = " ".join(str(error).split())
     line = text if isinstance(error, AIRError) else f"{type(error).__name__}: {text}"
-    return RunResult("failed", iteration, None, {}, line)
+    return RunResult("failed", iteration, None, {}, line, None)
 
 
 def write_result(run_dir: Path, result: RunResult) -> None:

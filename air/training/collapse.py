@@ -141,11 +141,10 @@ class CollapseWatch:
         """Return what a checkpoint must hold for `restore`."""
         return {"streak": self._streak and asdict(self._streak), "warned": self._warned}
 
-    def restore(self, noted: dict[str, Any] | None) -> None:
-        """Go back to what was known at a checkpoint, which may be from before there was any."""
-        if noted is not None:
-            self._streak = _Streak(**noted["streak"]) if noted["streak"] else None
-            self._warned = noted["warned"]
+    def restore(self, noted: dict[str, Any]) -> None:
+        """Go back to what was known at a checkpoint."""
+        self._streak = _Streak(**noted["streak"]) if noted["streak"] else None
+        self._warned = noted["warned"]
 
 
 def _advice(number: int, config: Config) -> str:

@@ -23,7 +23,7 @@ from air.fields import config_values
 from air.pictures.figure_files import save_figure
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes
 from air.pictures.reconstructions import draw_reconstructions
-from air.runs.checkpoint import find_checkpoint, latest_checkpoint, load_weights, read_latest
+from air.runs.checkpoint import load_weights, read_latest, when_written
 from air.runs.folder import PICTURES_FOLDER, check_run_folder, claimed, write_config
 from air.runs.result import RunResult, discard_result, failure, write_result
 from air.tracking.tracker import NullTracker, Tracker
@@ -97,7 +97,7 @@ def _train(
             max_count,
             config.model.num_steps,
         )
-    newest = latest_checkpoint(run_dir)
+    written = when_written(run_dir)
     checkpoint_file, checkpoint = (resume and read_latest(run_dir)) or (None, None)
     start = checkpoint.iteration if checkpoint else 0
 
@@ -118,7 +118,7 @@ def _train(
     with folder, noticed() as interruption, pyro.validation_enabled(False):
         tracker: Tracker = NullTracker()
         if processes.is_first:
-            if latest_checkpoint(run_dir) != newest:  # read before the folder was this run's
+            if when_written(run_dir) != written:  # read before the folder was this run's
                 raise RunFolderError(f"{run_dir}: another process went on with this run meanwhile")
             discard_result(run_dir)
             values = {**config_values(config), "resume": None}
@@ -164,7 +164,7 @@ def _train(
 
 def _note_stop(run_dir: Path, iteration: int, interruption: Interruption) -> None:
     """Record that a signal stopped the run, and say how to go on."""
-    write_result(run_dir, RunResult("stopped", iteration, None, {}, None))
+    write_result(run_dir, RunResult("stopped", iteration, None, {}, None, None))
     log.warning(
         "stopped by %s at iteration %d; continue with: python scripts/train.py %s",
         interruption.signal and interruption.signal.name,
@@ -225,8 +225,7 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> dict[str, f
         log.info("pictures: %s", trainer.run_dir / PICTURES_FOLDER)
     trainer.tracker.summarize(summary)
     if trainer.best.best is not None:
-        path = find_checkpoint(trainer.run_dir, "best")
-        trainer.tracker.keep_model(path, trainer.best.figures())
+        trainer.tracker.keep_model(trainer.best.path, trainer.best.figures())
     return summary
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from air.model.images import to_unit
 from air.pictures.figure_files import save_figure
 from air.pictures.reconstructions import draw_reconstructions, tracked_reconstructions
 from air.runs.best import BestModel
-from air.runs.checkpoint import Checkpoint, checkpoint_path, save_checkpoint
+from air.runs.checkpoint import Checkpoint, save_checkpoint, write_checkpoint
 from air.runs.folder import PICTURES_FOLDER
 from air.tracking.console import Progress
 from air.tracking.tracker import Tracker
@@ -115,19 +116,19 @@ class Trainer:
                 last = self.iteration == train.num_iterations
                 if self.iteration % train.log_every == 0 or last:
                     progress.show(self.iteration, loss=self._log_training())
-                # Before saving, so that what a checkpoint stands for has been looked at; but the
-                # last weights are kept before the long last look.
+                # Before saving, so that what a checkpoint stands for has been looked at.
                 with self._totals.paused():
                     if self.iteration % train.eval_every == 0 and not last:
                         evaluation = self.look(self._few)
                         progress.show(self.iteration, **evaluation.in_short())
-                    if self.iteration % train.save_every == 0 or last:
+                    if self.iteration % train.save_every == 0:
                         self.save()
                 if self._is_to_stop():  # nothing that was due here is left out
                     number = self.processes.highest(interruption.signal or 0)
                     interruption.signal = signal.Signals(number)  # of whichever process got one
                     self.save()
                     return Outcome(self.iteration, None)
+        self.save()  # the last weights, before the long last look
         return Outcome(self.iteration, self.look(self.data.test))
 
     def look(self, scenes: Scenes) -> Evaluation:
@@ -137,9 +138,7 @@ class Trainer:
         """
         evaluation, is_best = self.processes.by_first(lambda: self._look(scenes))
         if is_best:
-            path = self.save()
-            if self.processes.is_first:
-                self.best.keep(path)
+            self._write(lambda checkpoint: write_checkpoint(self.best.path, checkpoint))
         return evaluation
 
     def _look(self, scenes: Scenes) -> tuple[Evaluation, bool]:
@@ -159,19 +158,20 @@ class Trainer:
         self.collapse.see(self.iteration, evaluation.count, scenes.count)
         return evaluation, is_best
 
-    def save(self) -> Path:
-        """Write a checkpoint of this iteration, unless there is one or its weights are not finite.
+    def save(self) -> None:
+        """Write a numbered checkpoint of this iteration, unless that has been done.
 
         All processes have to come here; the first one writes.
-
-        Returns:
-            The file.
 
         Raises:
             NonFiniteLossError: a parameter is not finite.
         """
-        if self._saved_at == self.iteration:
-            return checkpoint_path(self.run_dir, self.iteration)
+        if self._saved_at != self.iteration:
+            self._write(lambda checkpoint: save_checkpoint(self.run_dir, checkpoint))
+            self._saved_at = self.iteration
+
+    def _write(self, write: Callable[[Checkpoint], None]) -> None:
+        """Write the state of this iteration, of which each process has a part."""
         for name, parameter in self.air.named_parameters():
             if not parameter.isfinite().all():
                 raise NonFiniteLossError(
@@ -181,8 +181,7 @@ class Trainer:
         averages = moving_averages(pyro.get_param_store().items())
         gathered = self.processes.gather((random_states(self.device), averages))
         if self.processes.is_first:
-            save_checkpoint(
-                self.run_dir,
+            write(
                 Checkpoint(
                     config=config_values(self.config),
                     x_size=self.air.x_size,
@@ -197,8 +196,6 @@ class Trainer:
                     num_summed=self._totals.iterations,
                 ),
             )
-        self._saved_at = self.iteration
-        return checkpoint_path(self.run_dir, self.iteration)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint exactly where it was written.
@@ -211,9 +208,9 @@ class Trainer:
         self.scheduler = build_scheduler(optim, self.optimizer, total, checkpoint.iteration)
         for name, value in checkpoint.moving_averages.items():
             pyro.get_param_store()[name] = self.processes.share(value).to(self.device)
-        self.iteration = self._saved_at = checkpoint.iteration
-        if self.processes.is_first:  # it may write
-            self.best.restore(checkpoint.best, checkpoint.iteration)
+        self.iteration = checkpoint.iteration
+        if self.processes.is_first:  # which follows it, and may warn
+            self.best.restore(checkpoint.best)
         self.collapse.restore(checkpoint.collapse)
         self._totals.restore(checkpoint.sums, checkpoint.num_summed, self.device)
         restore_noise(

@@ -12,7 +12,7 @@ import torch
 import air
 from air.acceleration.threads import computing_with
 from air.cli.compose import compose_config
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.runs.folder import read_config
 from air.training.run import train
 from air.training.trainer import Trainer
@@ -95,7 +95,7 @@ def test_a_run_is_the_same_whatever_is_around_it(data_root, tmp_path):
         overrides += ["train.step=eager", "train.num_pictures=0"]
         folder = tmp_path / str(number)
         train(compose_config(overrides), folder, [])
-        weights.append(read_checkpoint(latest_checkpoint(folder)).model)
+        weights.append(read_latest(folder)[1].model)
     torch.set_num_threads(before)
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 

@@ -13,10 +13,10 @@ import torch
 import yaml
 
 import air
-from air.runs.best import read_best
-from air.runs.checkpoint import latest_checkpoint, numbered_checkpoints, read_checkpoint
+from air.runs.checkpoint import numbered_checkpoints, read_checkpoint, read_latest
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
+from tests.helpers.checkpoints import best_of
 from tests.helpers.in_process import run_script
 from tests.helpers.repository import REPOSITORY
 from tests.helpers.training_process import start, wait_for
@@ -29,7 +29,7 @@ def the_run(tmp_path, pattern="outputs/runs/*/*"):
 
 
 def same_weights(one, other):
-    a, b = (read_checkpoint(latest_checkpoint(folder)) for folder in (one, other))
+    a, b = (read_latest(folder)[1] for folder in (one, other))
     assert a.iteration == b.iteration
     return all(torch.equal(value, b.model[name]) for name, value in a.model.items())
 
@@ -91,7 +91,7 @@ def test_kill_9_and_resume_equal_an_undisturbed_run(train_command, tmp_path):
     wait_for((killed / "checkpoints" / "00000020.pt").exists, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert read_checkpoint(latest_checkpoint(killed)).iteration == 20
+    assert read_latest(killed)[1].iteration == 20
     result = train_command(f"resume={killed}")
     assert "resumed at iteration 20" in result.stdout
     assert same_weights(whole, killed)
@@ -114,10 +114,10 @@ def test_signals_save_and_say_how_to_continue(train_command, tmp_path, number, s
     assert process.returncode == status, output
     assert f"stopped by {number.name} at iteration" in output
     assert "Traceback" not in output
-    stopped = read_checkpoint(latest_checkpoint(run_dir)).iteration
+    stopped = read_latest(run_dir)[1].iteration
     assert stopped > 0
     train_command(f"resume={run_dir}", f"train.num_iterations={stopped + 3}")
-    assert read_checkpoint(latest_checkpoint(run_dir)).iteration == stopped + 3
+    assert read_latest(run_dir)[1].iteration == stopped + 3
 
 
 def test_two_multirun_jobs_are_two_wandb_runs(train_command, tmp_path):
@@ -145,7 +145,7 @@ def test_two_multirun_jobs_are_two_wandb_runs(train_command, tmp_path):
         assert len(losses) == 4
         assert len([f for f in run.files if "reconstructions" in f and f.endswith(".png")]) == 16
         assert "val/count_accuracy" in run.summary
-        best = read_best(sweep / str(number))
+        best = best_of(sweep / str(number))
         assert run.summary["best/count_accuracy"] == best.metric
         (artifact,) = [each for each in run.artifacts if each["type"] == "model"]
         (file,) = artifact["manifest"]["contents"]
@@ -228,7 +228,7 @@ def test_foreign_and_damaged_checkpoints_are_refused(smoke_run, tmp_path):
     ):
         check_refused(run_script("train", f"resume={run_dir}", *wrong), message)
     before, last = numbered_checkpoints(run_dir)
-    for path in (before, last):
+    for path in (before, last, run_dir / "checkpoints" / "best.pt"):
         path.write_bytes(path.read_bytes()[:1000])
     metrics = (run_dir / "metrics.jsonl").read_bytes()
     check_refused(run_script("train", f"resume={run_dir}"), f"{last}: damaged")

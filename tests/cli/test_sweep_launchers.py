@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from air.cli.command import user_error_line
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.runs.result import read_result
 from tests.helpers.repository import REPOSITORY
 from tests.helpers.training_process import start, wait_for
@@ -59,7 +59,7 @@ def see_one_failed_and_two_finished(folder, result, seeds=(0, 1)):
     assert read_result(folder / "0").status == "failed"
     for job, seed in zip("12", seeds, strict=True):
         assert read_result(folder / job).status == "finished"
-        assert read_checkpoint(latest_checkpoint(folder / job)).config["seed"] == seed
+        assert read_latest(folder / job)[1].config["seed"] == seed
     hydra = yaml.safe_load((folder / "multirun.yaml").read_text())["hydra"]
     assert hydra["overrides"]["task"][-1].startswith("seed=")
     assert str(folder) in hydra["overrides"]["hydra"][-1]

@@ -14,8 +14,8 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from air.cli.compose import compose_config
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint
-from air.runs.folder import held
+from air.runs.checkpoint import read_latest
+from air.runs.lock import held
 from air.runs.result import RunResult, read_result, write_result
 from air.tracking.jsonl import read_metrics
 from air.training.signals import TRY_AGAIN
@@ -96,7 +96,7 @@ def test_a_failing_job_is_recorded_and_the_others_go_on(sweep, tmp_path):
         assert not (folder / str(job) / "config.yaml").exists()
     for job in (2, 3):
         assert read_result(folder / str(job)).status == "finished"
-    seeds = [read_checkpoint(latest_checkpoint(folder / job)).config["seed"] for job in "23"]
+    seeds = [read_latest(folder / job)[1].config["seed"] for job in "23"]
     assert seeds == [0, 1]
     lines = err.splitlines()
     assert lines[0] == "error: 2 jobs of the sweep failed:"
@@ -106,14 +106,14 @@ def test_a_failing_job_is_recorded_and_the_others_go_on(sweep, tmp_path):
     assert asked["task"][-2:] == ["model.use_masking=false,true", "seed=0,1"]
 
     # Job 2 as if it had been killed between its last two checkpoints, job 3 before it began.
-    whole = read_checkpoint(latest_checkpoint(folder / "2"))
+    whole = read_latest(folder / "2")[1]
     (folder / "2" / "result.json").unlink()
-    latest_checkpoint(folder / "2").unlink()
+    read_latest(folder / "2")[0].unlink()
     shutil.rmtree(folder / "3")
     status, out, err = sweep(*short, "model.use_masking=false,true", "seed=0,1")
     assert status == 1
     assert out.count("resumed at iteration 2") == 1
-    again = read_checkpoint(latest_checkpoint(folder / "2"))
+    again = read_latest(folder / "2")[1]
     assert all(torch.equal(value, again.model[name]) for name, value in whole.model.items())
     recorded = yaml.safe_load((folder / "2" / "overrides.yaml").read_text())
     assert len(recorded) == len(set(recorded))
@@ -241,7 +241,7 @@ def test_another_jobs_folder_is_left_as_it_is(sweep, trained, tmp_path):
     folder = tmp_path / "sweep" / "0"
     folder.mkdir(parents=True)
     (folder / "overrides.yaml").write_text("- seed=7\n")
-    write_result(folder, RunResult("finished", 20, 0.9, {}, None))
+    write_result(folder, RunResult("finished", 20, 0.9, {}, None, None))
     before = files_of(folder)
     status, _, err = sweep("seed=1,2")
     assert status == 1
@@ -255,7 +255,7 @@ def test_a_job_that_was_resumed_by_hand_is_still_the_sweeps(sweep, trained, tmp_
     folder = tmp_path / "sweep" / "0"
     with (folder / "overrides.yaml").open("a") as file:
         file.write("- resume=sweep/0\n- train.num_iterations=30\n")
-    write_result(folder, RunResult("finished", 30, 0.9, {}, None))
+    write_result(folder, RunResult("finished", 30, 0.9, {}, None, None))
     assert sweep("seed=666")[0] == 0
     assert len(trained) == 1
 

@@ -18,7 +18,7 @@ from air.comparison.report import compare_runs, output_folder
 from air.comparison.unfinished import commands
 from air.config.parsing import parse_as
 from air.errors import ConfigError
-from air.runs.folder import held
+from air.runs.lock import held
 from tests.helpers.in_process import run_script
 from tests.helpers.repository import REPOSITORY
 from tests.helpers.sweep_folders import accuracies, fail_early, fill_sweep, make_run, make_sweep

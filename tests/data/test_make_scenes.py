@@ -20,7 +20,7 @@ from air.data.loading import load_data
 from air.data.make_shards import make_shards
 from air.data.shards import load_shards
 from air.errors import ConfigError, DataError, RunFolderError
-from air.runs.folder import held
+from air.runs.lock import held
 from tests.helpers.in_process import run_script
 from tests.helpers.repository import REPOSITORY
 

@@ -15,7 +15,7 @@ from air.data.config import NpzConfig, ShardsConfig
 from air.data.loading import load_data
 from air.data.shards import load_shards
 from air.errors import DataError
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.training.batches import BatchOrder
 from air.training.run import train
 from tests.helpers.repository import REPOSITORY
@@ -279,7 +279,7 @@ def same_scenes(tmp_path, data_root):
 
 
 def assert_same_end(one, other):
-    one, other = (read_checkpoint(latest_checkpoint(folder)) for folder in (one, other))
+    one, other = (read_latest(folder)[1] for folder in (one, other))
     assert one.iteration == other.iteration
     for name, value in one.model.items():
         assert torch.equal(value, other.model[name]), name
@@ -302,7 +302,7 @@ def test_training_on_files_is_training_in_memory_and_can_be_resumed(
         patch.setattr("air.training.trainer.Trainer.look", killed)
         with pytest.raises(KeyboardInterrupt):
             train(compose_config((*config, "train.save_every=7")), parts, [])
-    assert read_checkpoint(latest_checkpoint(parts)).iteration == 7
+    assert read_latest(parts)[1].iteration == 7
     train(compose_config((*config, f"resume={parts}")), parts, [])
     assert_same_end(tmp_path / "npz", parts)
 

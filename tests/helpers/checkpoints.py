@@ -1,12 +1,12 @@
-"""Checkpoints of models that were not trained."""
+"""Checkpoints without a run, and what a run's best one says of itself."""
 
 import torch
 
-from air.runs.checkpoint import Checkpoint
+from air.runs.best import Best
+from air.runs.checkpoint import Checkpoint, best_checkpoint, read_checkpoint
 
 
-def checkpoint_of(model, iteration=5):
-    """Return a checkpoint that holds a model's weights, as if after so many iterations."""
+def checkpoint_of(model, iteration=5, best=None):
     return Checkpoint(
         config={"seed": 0},
         x_size=model.x_size,
@@ -15,4 +15,13 @@ def checkpoint_of(model, iteration=5):
         optimizer={},
         random_states={"cpu": torch.get_rng_state()},
         moving_averages={},
+        best=best,
+        sums={},
+        num_summed=0,
+        collapse={"streak": None, "warned": False},
     )
+
+
+def best_of(run_dir):
+    """The best look of a run, as its best checkpoint records it."""
+    return Best(**read_checkpoint(best_checkpoint(run_dir)).best)

@@ -62,7 +62,7 @@ def fail_early(folder: Path, overrides: Sequence[str], error: str) -> None:
     """Write a job's folder that failed before it became a run."""
     folder.mkdir(parents=True)
     (folder / OVERRIDES_FILE).write_text(yaml.safe_dump(list(overrides)))
-    write_result(folder, RunResult("failed", 0, None, {}, error))
+    write_result(folder, RunResult("failed", 0, None, {}, error, None))
 
 
 def write_metrics(folder: Path, lines: Sequence[dict]) -> None:

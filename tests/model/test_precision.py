@@ -10,7 +10,7 @@ from pyro.optim import Adam
 import air
 from air.cli.compose import compose_config
 from air.inference.marginal import MarginalELBO
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.training.run import train
 from tests.helpers.models import tiny
 
@@ -60,7 +60,7 @@ def test_a_run_in_double_by_default_is_double_throughout(data_root, tmp_path):
         "search=cuts",
     ]
     train(compose_config(overrides), tmp_path / "run", [])
-    checkpoint = read_checkpoint(latest_checkpoint(tmp_path / "run"))
+    checkpoint = read_latest(tmp_path / "run")[1]
     assert types(checkpoint.model.values()) == {torch.float64}
     moments = [state["exp_avg"] for state in checkpoint.optimizer["state"].values()]
     assert types(moments) == {torch.float64}

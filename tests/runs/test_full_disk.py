@@ -11,9 +11,12 @@ import pytest
 from air.cli.compose import compose_config
 from air.data.loading import load_data
 from air.errors import WriteError
-from air.runs.best import BestModel, read_best
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint, save_checkpoint
-from air.runs.files import write_whole
+from air.runs.checkpoint import (
+    best_checkpoint,
+    read_checkpoint,
+    read_latest,
+    write_checkpoint,
+)
 from air.runs.folder import claimed
 from air.runs.result import read_result
 from air.tracking.jsonl import JSONLTracker, read_metrics
@@ -54,8 +57,8 @@ FULL = {  # the largest size, from the call of what on
     "overrides.yaml": (2, "air.training.run.write_config"),
     "config.yaml": (100, "air.training.run.write_config"),
     "metrics.jsonl": (metrics_size, "air.training.metrics.Totals.take"),
-    "checkpoints/00000003.pt": (20_000, "air.training.trainer.save_checkpoint"),
-    "checkpoints/best.json": (20, "air.runs.best.link_whole"),
+    "checkpoints/best.pt": (20_000, "air.training.trainer.write_checkpoint"),
+    "checkpoints/00000005.pt": (20_000, "air.training.trainer.save_checkpoint"),
     "pictures/reconstructions-00000003.png": (2_000, "air.training.trainer.save_figure"),
     "pictures/reconstructions.png": (2_000, "air.training.run.save_figure"),
     "result.json": (50, "air.training.run.write_result"),
@@ -68,7 +71,7 @@ def whole(tmp_path_factory):
     return tmp_path_factory.mktemp("whole") / "run"
 
 
-OFTEN = ("config.yaml", "metrics.jsonl", "checkpoints/00000003.pt", "result.json")
+OFTEN = ("config.yaml", "metrics.jsonl", "checkpoints/best.pt", "result.json")
 RARELY = [pytest.param(file, marks=pytest.mark.slow) for file in FULL if file not in OFTEN]
 
 
@@ -85,8 +88,8 @@ def test_the_run_ends_with_one_line_and_goes_on_later(uneven, scored, whole, tmp
     errors = [line for line in output.splitlines() if "error" in line.lower()]
     assert errors == [f"error: {run_dir / file}: cannot be written: File too large"]
     assert not list(run_dir.rglob("*.partial"))
-    if latest_checkpoint(run_dir):
-        read_checkpoint(latest_checkpoint(run_dir))
+    for path in (run_dir / "checkpoints").glob("*"):
+        read_checkpoint(path)
     result = read_result(run_dir)
     assert result is None or result.status == "failed"
     begun = (run_dir / "config.yaml").exists()
@@ -101,7 +104,7 @@ def test_a_full_disk_is_one_line_of_the_command(train_command, tmp_path):
     load_data(compose_config(train_command.smoke).data)  # its cache is larger
     result = train_command(*overrides, check=False, under=limited)
     assert result.returncode == 1
-    path = run_dir / "checkpoints" / "00000010.pt"
+    path = best_checkpoint(run_dir)
     assert result.stderr == f"error: {path}: cannot be written: File too large\n"
     assert read_result(run_dir).error == result.stderr.removeprefix("error: ").strip()
     assert not list(run_dir.rglob("*.partial"))
@@ -121,7 +124,7 @@ def test_a_disk_that_is_really_full(train_command, smoke_run, tmp_path):
         path = disk / "run" / "checkpoints" / "00000020.pt"
         assert result.returncode == 1
         assert result.stderr == f"error: {path}: cannot be written: No space left on device\n"
-        assert read_checkpoint(latest_checkpoint(disk / "run")).iteration == 10
+        assert read_latest(disk / "run")[1].iteration == 10
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         train_command(f"resume={disk}/run")
         assert_same_run(smoke_run, disk / "run")
@@ -150,29 +153,17 @@ def test_a_metrics_line_is_there_whole_or_not_at_all(tmp_path):
 
 
 def test_the_best_stays_when_a_better_one_cannot_be_kept(tmp_path):
-    def unsupported(*paths):
-        raise OSError("not supported")
-
-    best = BestModel(tmp_path, 1, counts_known=True)
-    for iteration in (5, 10):
-        best.see(iteration, iteration / 10)
-        path = save_checkpoint(tmp_path, checkpoint_of(tiny(), iteration))
-        if iteration == 5:
-            best.keep(path)
+    best = best_checkpoint(tmp_path)
+    best.parent.mkdir()
+    write_checkpoint(best, checkpoint_of(tiny(), 5))
 
     def work():
-        pytest.MonkeyPatch().setattr(os, "link", unsupported)  # so that it takes room
         limit(1000)
-        best.keep(path)
+        write_checkpoint(best, checkpoint_of(tiny(), 10))
 
-    status, output = Forked(work).wait()
-    assert (status, output) == (
-        1,
-        f"error: {tmp_path}/checkpoints/best.pt: cannot be written: File too large\n",
-    )
-    assert read_best(tmp_path).iteration == 5
-    assert read_checkpoint(tmp_path / "checkpoints" / "best.pt").iteration == 5
-    assert not list(tmp_path.rglob("*.partial"))
+    assert Forked(work).wait() == (1, f"error: {best}: cannot be written: File too large\n")
+    assert read_checkpoint(best).iteration == 5
+    assert list(best.parent.iterdir()) == [best]
 
 
 def test_the_log_is_given_up_with_one_warning(tmp_path):
@@ -190,15 +181,3 @@ def test_the_log_is_given_up_with_one_warning(tmp_path):
     assert "Traceback" not in output
     assert "line 2" in output
     assert "line 0" in (tmp_path / "run" / "train.log").read_text()
-
-
-def test_what_was_there_stays(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"before")
-    (tmp_path / "file.partial").write_bytes(b"of a process that was killed")
-    write_whole(path, b"after")
-    assert path.read_bytes() == b"after"
-    (tmp_path / "file.partial").mkdir()
-    with pytest.raises(WriteError, match="file: cannot be written: Is a directory"):
-        write_whole(path, b"again")
-    assert path.read_bytes() == b"after"

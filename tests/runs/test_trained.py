@@ -18,15 +18,6 @@ def test_a_run_comes_with_its_model_its_configuration_and_its_prior(smoke_run):
     assert [run.z_pres_prior_p(t) for t in range(3)] == [prior(t) for t in range(3)]
 
 
-def test_a_run_from_before_there_was_a_setting_had_none_of_it(smoke_run, tmp_path):
-    values = read_config(smoke_run)
-    del values["search"], values["train"]["compiled"]
-    write_config(tmp_path, values, [])
-    config = parse_config(read_config(tmp_path))
-    assert config.search.kind == "none"
-    assert not config.train.compiled
-
-
 def test_a_folder_without_a_run_or_a_checkpoint_is_refused(tmp_path, smoke_run):
     with pytest.raises(RunFolderError, match="holds no run"):
         open_run(tmp_path)

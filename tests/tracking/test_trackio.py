@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import air
-from air.runs.best import read_best
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint
+from air.runs.checkpoint import read_checkpoint, read_latest
 from air.tracking.jsonl import read_metrics
+from tests.helpers.checkpoints import best_of
 from tests.helpers.wandb_reader import offline_runs, read_offline_run
 
 READ = """
@@ -108,10 +108,10 @@ def test_a_run_and_its_resumption_are_one_run_with_all_metrics_and_pictures(
             assert image.size == (400, 200)  # an image of 50 pixels beside its reconstruction
     in_trackio(FETCH, folder, f"model-{name}:best", str(tmp_path / "fetched"))
     kept = read_checkpoint(tmp_path / "fetched" / "best.pt")
-    assert kept.iteration == read_best(run_dir).iteration
+    assert kept.iteration == best_of(run_dir).iteration
     assert not (tmp_path / "home").exists()  # all is in the one folder
     assert air.load(run_dir, which="best").num_steps == 3
-    assert read_checkpoint(latest_checkpoint(run_dir)).iteration == 40
+    assert read_latest(run_dir)[1].iteration == 40
 
 
 def test_the_environment_names_the_folder(train_command, tmp_path):

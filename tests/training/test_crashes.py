@@ -8,7 +8,7 @@ import pytest
 from air.data.loading import load_data
 from air.errors import RunFolderError
 from air.runs.checkpoint import load_weights
-from air.runs.folder import held
+from air.runs.lock import held
 from air.runs.result import read_result
 from air.training.run import train
 from air.training.trainer import Trainer
@@ -34,26 +34,33 @@ def finish(uneven, run_dir, *overrides):
 def check(uneven, tmp_path, moments, seed, *overrides):
     chance = random.Random(seed)
     whole = tmp_path / "whole"
-    num_changes = train_killed(uneven(*overrides), whole, at=0)
-    for at in moments(num_changes):
+    changes = train_killed(uneven(*overrides), whole)
+    for at in moments(changes):
         run_dir = tmp_path / f"killed-{at}"
-        assert train_killed(uneven(*overrides), run_dir, at) == at
+        assert train_killed(uneven(*overrides), run_dir, at) is None
         torn = chance.random() < 0.5 and tear_last_checkpoint(run_dir)
-        again = chance.randrange(1, 60) if chance.random() < 0.3 else 0
-        print(f"killed before change {at} of {num_changes}, last torn: {torn}, again at: {again}")
-        if again and (run_dir / "config.yaml").exists():
+        again = chance.randrange(60) if chance.random() < 0.3 else None
+        print(f"killed before change {at}, {changes[at]}, last torn: {torn}, again at: {again}")
+        if again is not None and (run_dir / "config.yaml").exists():
             train_killed(uneven(*overrides, f"resume={run_dir}"), run_dir, again)
         finish(uneven, run_dir, *overrides)
         assert_same_run(whole, run_dir)
 
 
+def around_the_best(changes):
+    """Before and after a better model takes the place of the best, and at the end."""
+    ours = [i for i, path in enumerate(changes) if "best.pt" in path]
+    return (ours[3], ours[3] + 1, ours[-1], len(changes) - 1)
+
+
 def test_killed_at_a_few_moments(uneven, tmp_path, scored):
-    check(uneven, tmp_path, lambda num: range(num // 5, num, num // 3), 0, *COLLAPSING)
+    check(uneven, tmp_path, around_the_best, 0, *COLLAPSING)
 
 
 @pytest.mark.slow
 def test_killed_at_every_moment(uneven, tmp_path, scored):
-    check(uneven, tmp_path, lambda num: range(1, num + 1), 1, *COLLAPSING, "train.num_pictures=1")
+    pictures = "train.num_pictures=1"
+    check(uneven, tmp_path, lambda all_: range(len(all_)), 1, *COLLAPSING, pictures)
 
 
 def race(config, run_dir, num=3):

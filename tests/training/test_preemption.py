@@ -1,4 +1,4 @@
-"""What a scheduler sees: the README's batch script, and a sweep that is told to stop."""
+"""What a scheduler sees: the README's batch script, and sweeps that are told to stop or killed."""
 
 import os
 import re
@@ -8,8 +8,10 @@ import subprocess
 
 import pytest
 
+from air.runs.checkpoint import numbered_checkpoints
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
+from tests.helpers.killing import assert_same_run
 from tests.helpers.repository import REPOSITORY
 from tests.helpers.training_process import start, wait_for
 
@@ -78,3 +80,22 @@ def test_a_sweep_that_is_told_to_stop_saves_its_job_and_starts_no_other(train_co
     assert process.returncode == 75, output
     assert read_result(sweep / "0").status == "stopped"
     assert not (sweep / "1" / "config.yaml").exists()
+
+
+def test_a_sweep_killed_and_started_again_runs_only_what_is_unfinished(train_command, tmp_path):
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    asked = ("-m", *train_command.smoke, "train.num_iterations=40", "train.save_every=5")
+    asked += ("seed=0,1", "train.num_pictures=1")
+    train_command(*asked, f"hydra.sweep.dir={whole}")
+    for job in ("0", "1"):  # killed while it trains, with all jobs before it finished
+        process = start(tmp_path, *asked, f"hydra.sweep.dir={folder}")
+        wait_for(lambda job=job: numbered_checkpoints(folder / job), process)
+        process.kill()
+        process.communicate()
+    first = folder / "0" / "result.json"
+    before = first.stat().st_mtime_ns
+    said = train_command(*asked, f"hydra.sweep.dir={folder}").stdout
+    assert f"job 0 has finished before: {first.parent}" in said
+    assert first.stat().st_mtime_ns == before
+    for job in ("0", "1"):
+        assert_same_run(whole / job, folder / job)

@@ -10,7 +10,7 @@ import torch.multiprocessing
 
 from air.cli.compose import compose_config
 from air.errors import ConfigError
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint
+from air.runs.checkpoint import read_latest
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
 from air.training.processes import ALONE, check_shares, share_dreams
@@ -144,13 +144,13 @@ def test_one_writer_and_other_numbers_of_processes(train_command, tmp_path, sett
 
     text = train_command(f"resume={run_dir}", "train.num_iterations=30").stdout
     assert "written by 2 processes and is resumed by 1: each draws new noise" in text
-    assert read_checkpoint(latest_checkpoint(run_dir)).random_states.keys() == {"cpu"}
+    assert read_latest(run_dir)[1].random_states.keys() == {"cpu"}
 
     process = start(tmp_path, f"resume={run_dir}", "train.num_iterations=40", under=TORCHRUN)
     output = ended(process)
     assert process.returncode == 0, output
     assert "written by 1 process and is resumed by 2" in output
-    last = read_checkpoint(latest_checkpoint(run_dir))
+    last = read_latest(run_dir)[1]
     assert last.iteration == 40
     assert last.random_states.keys() == {"cpu", "cpu-1"}
     assert all(len(value) == 64 for value in last.moving_averages.values())
@@ -169,9 +169,9 @@ def test_a_killed_process_ends_the_run_with_a_usable_checkpoint(train_command, t
     output = ended(process)
     assert process.returncode == 1, output
     assert output.count("error: another process of this run has ended") == 1
-    kept = read_checkpoint(latest_checkpoint(run_dir)).iteration
+    kept = read_latest(run_dir)[1].iteration
     train_command(f"resume={run_dir}", f"train.num_iterations={kept + 3}")
-    assert read_checkpoint(latest_checkpoint(run_dir)).iteration == kept + 3
+    assert read_latest(run_dir)[1].iteration == kept + 3
 
 
 @pytest.mark.slow
@@ -187,7 +187,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_iteration(train_command, 
     assert output.count("stopped by SIGTERM at iteration") == 1
     result = read_result(run_dir)
     assert result.status == "stopped"
-    assert read_checkpoint(latest_checkpoint(run_dir)).iteration == result.iteration
+    assert read_latest(run_dir)[1].iteration == result.iteration
 
 
 @pytest.mark.slow

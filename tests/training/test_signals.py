@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from air.runs.result import RunResult, read_result
-from air.tracking.trackers import Trackers, build_tracker
+from air.runs.result import RunResult, read_result, write_result
+from air.tracking.trackers import build_tracker
 from air.training.run import train
 from air.training.signals import noticed
 from air.training.trainer import Trainer
@@ -58,13 +58,11 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(uneven, tmp_path, scored
 
 
 def test_a_signal_at_the_end_lets_the_run_finish_but_no_sweep_go_on(uneven, tmp_path, monkeypatch):
-    summarize = Trackers.summarize
-
-    def signalled(self, values):
+    def signalled(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
-        summarize(self, values)
+        write_result(*arguments)
 
-    monkeypatch.setattr(Trackers, "summarize", signalled)
+    monkeypatch.setattr("air.training.run.write_result", signalled)
     with pytest.raises(SystemExit) as stop:
         train(uneven(), tmp_path, [])
     assert stop.value.code == 75
@@ -79,4 +77,4 @@ def test_a_signal_before_the_first_iteration_is_not_lost(uneven, tmp_path, monke
     monkeypatch.setattr("air.training.run.build_tracker", build)
     with pytest.raises(SystemExit):
         train(uneven(), tmp_path, [])
-    assert read_result(tmp_path) == RunResult("stopped", 1, None, {}, None)
+    assert read_result(tmp_path) == RunResult("stopped", 1, None, {}, None, None)

@@ -8,7 +8,7 @@ import torch
 import air
 from air.config.parsing import parse_config
 from air.errors import CheckpointError, ConfigError, NonFiniteLossError, RunFolderError
-from air.runs.checkpoint import latest_checkpoint, read_checkpoint, save_checkpoint
+from air.runs.checkpoint import read_latest, save_checkpoint
 from air.tracking.jsonl import read_metrics
 from air.training.run import choose_device, train
 from tests.helpers.compiler import needs_a_compiler
@@ -28,7 +28,7 @@ PLAIN = "train.step=eager"  # recording takes longer than 20 plain steps
 
 
 def final_state(run_dir):
-    return read_checkpoint(latest_checkpoint(run_dir))
+    return read_latest(run_dir)[1]
 
 
 def crash_after(function):
@@ -80,7 +80,7 @@ def test_resuming_goes_on_exactly(configured, tmp_path, overrides, monkeypatch):
         patch.setattr("air.training.trainer.Trainer.look", crash)
         with pytest.raises(KeyboardInterrupt):
             train(configured(*overrides), parts, [])
-    assert latest_checkpoint(parts) is None
+    assert read_latest(parts) is None
     with monkeypatch.context() as patch:
         patch.setattr("air.training.trainer.save_checkpoint", crash_after(save_checkpoint))
         with pytest.raises(KeyboardInterrupt):
@@ -166,7 +166,7 @@ def test_weights_that_are_not_finite_are_never_saved(configured, tmp_path, monke
     monkeypatch.setattr(Trainer, "save", poisoned)
     with pytest.raises(NonFiniteLossError, match="iteration 10: parameter z_what_init"):
         train(configured(), tmp_path, [])
-    assert latest_checkpoint(tmp_path) is None
+    assert read_latest(tmp_path) is None
 
 
 def test_more_objects_than_steps_is_said(configured, tmp_path, caplog):
