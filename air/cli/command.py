@@ -33,7 +33,7 @@ from air.config.quoting import uninterpolated
 from air.config.schema import Config
 from air.errors import AIRError, ConfigError, ProcessLostError
 from air.fields import expanded
-from air.tracking.environment import from_environment, list_from_environment
+from air.tracking.environment import wandb_default
 from air.training.launch import agreed, find_launch, is_to_say
 
 _PLUGIN_EXTRAS = {  # Hydra's launchers and sweepers, and the extras of setup.cfg that have them
@@ -269,8 +269,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("air.run_dir", _run_dir, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("air.sweep_name", _sweep_name, replace=True)
     OmegaConf.register_new_resolver("air.job_name", _job_name, replace=True)
-    OmegaConf.register_new_resolver("air.env", from_environment, replace=True)
-    OmegaConf.register_new_resolver("air.env_list", list_from_environment, replace=True)
+    OmegaConf.register_new_resolver("air.wandb", wandb_default, replace=True)
 
 
 register_resolvers()

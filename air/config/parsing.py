@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from air.config.keys import schema_keys
 from air.config.schema import Config
-from air.data.config import SceneConfig, check_scenes
+from air.data.config import SceneConfig
 from air.errors import ConfigError
 
 Schema = TypeVar("Schema")
@@ -96,7 +96,6 @@ def check_sizes(config: Config, x_size: int, num_train: int) -> None:
 def _check_across_fields(config: Config) -> None:
     data = config.data
     if isinstance(data, SceneConfig):
-        check_scenes(data)
         check_sizes(config, data.canvas_size, data.num_train)
     num_convolutions = len(config.model.embed_channels or ())
     for name in ("embed_kernels", "embed_strides"):

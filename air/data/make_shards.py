@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from air.data.config import MakeScenesConfig, MultiMNISTConfig, SceneConfig, check_scenes
-from air.data.digits import Digits, bundled_digits, full_mnist
+from air.data.config import MakeScenesConfig, SceneConfig
+from air.data.digits import Digits
 from air.data.multi_mnist import draw_scenes
 from air.data.scenes import Scenes
 from air.data.shards import MANIFEST, TEST_FILE
@@ -41,16 +41,14 @@ def make_shards(config: MakeScenesConfig) -> None:
         config: how many scenes, how they are drawn, and the folder.
 
     Raises:
-        ConfigError: no scene can be as asked for.
         DataError: the folder holds something else, the disk is too small, or the digits hardly ever
             fit the canvas.
         RunFolderError: another process is filling the folder.
     """
-    check_scenes(config.data)
     folder, settings = Path(config.out).expanduser(), _settings(config)
     _check_folder(folder, settings)
     _check_space(folder, config)
-    train_digits, test_digits = _digits(config.data)
+    train_digits, test_digits = config.data.digits()
     train_seed, test_seed = np.random.SeedSequence(config.data.seed).spawn(2)
     test = None
     if not (folder / TEST_FILE).exists():  # before there is a folder: digits may not fit
@@ -137,12 +135,6 @@ def _missing(folder: Path, config: MakeScenesConfig) -> dict[Path, range]:
         for number, start in enumerate(starts)
     }
     return {path: scenes for path, scenes in files.items() if not path.exists()}
-
-
-def _digits(data: MultiMNISTConfig | SceneConfig) -> tuple[Digits, Digits]:
-    if isinstance(data, MultiMNISTConfig):
-        return bundled_digits()
-    return full_mnist(Path(data.root).expanduser())
 
 
 def _blocks(

@@ -19,20 +19,17 @@ from tqdm import tqdm
 from air.acceleration.threads import computing_with
 from air.config.parsing import parse_as
 from air.errors import ConfigError, NotKnownError
-from air.evaluation.bound import check_num_samples
 from air.evaluation.config import EvaluateConfig
-from air.evaluation.evaluators import build_evaluator, build_subject
 from air.evaluation.interval import HIGH, LOW
-from air.evaluation.subject import Value
+from air.evaluation.subject import Value, build_subject, load_evaluator
 from air.fields import config_values
 from air.runs.files import write_whole
 from air.runs.folder import held
 from air.runs.trained import TrainedRun, open_run
 from air.tracking.config import WandbConfig
-from air.tracking.environment import from_environment, list_from_environment
-from air.tracking.trackers import check_tracking
+from air.tracking.environment import WANDB_VARIABLES, wandb_default
+from air.tracking.tracker import NullTracker
 from air.tracking.values import ConfusionMatrix
-from air.tracking.wandb_tracker import open_wandb
 
 log = logging.getLogger(__name__)
 
@@ -51,20 +48,20 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Value]:
     Raises:
         AIRError: the run, the data or a setting cannot be used; nothing was measured then.
     """
-    check_num_samples(config)
+    evaluators = {name: load_evaluator(name) for name in config.evaluators}
     run = open_run(config.run, config.which)
     output = output_file(config)
     if not output.parent.is_dir():
         raise ConfigError(f"output: must be a file in a folder that exists, got {output}")
     if config.track:
-        check_tracking(_tracking(run))
+        _tracking(run).check()
     with computing_with(run.config.train.threads), pyro.validation_enabled(False):
         subject = build_subject(run, config)
         figures: dict[str, Value] = {}
-        for name in tqdm(config.evaluators, desc="evaluators", leave=False):
+        for name, evaluator in tqdm(evaluators.items(), desc="evaluators", leave=False):
             torch.manual_seed(config.seed)
             try:
-                for figure, value in build_evaluator(name)(subject):
+                for figure, value in evaluator(subject):
                     figures[f"{name}/{figure}"] = value
             except NotKnownError as reason:
                 log.warning("%s: not measured: %s", name, reason)
@@ -153,27 +150,16 @@ def _tracking(run: TrainedRun) -> WandbConfig:
     tracking = run.config.tracking
     if isinstance(tracking, WandbConfig):
         return tracking
-    return parse_as(
-        WandbConfig,
-        {
-            "kind": "wandb",
-            "mode": "auto",
-            "project": from_environment("WANDB_PROJECT", "air"),
-            "entity": from_environment("WANDB_ENTITY"),
-            "run_name": from_environment("WANDB_NAME", run.folder.name),
-            "group": from_environment("WANDB_RUN_GROUP"),
-            "job_type": from_environment("WANDB_JOB_TYPE", "evaluate"),
-            "tags": list_from_environment("WANDB_TAGS"),
-            "notes": from_environment("WANDB_NOTES"),
-        },
-    )
+    defaults = {"project": "air", "run_name": run.folder.name, "job_type": "evaluate"}
+    values = {field: wandb_default(field, defaults.get(field)) for field in WANDB_VARIABLES}
+    return parse_as(WandbConfig, {**values, "kind": "wandb", "mode": "auto"})
 
 
 def _track(config: EvaluateConfig, run: TrainedRun, figures: dict[str, Value]) -> None:
     """Put the numbers into the summary of the run on W&B, and the confusion matrix beside them."""
     with held(run.folder):  # a run in training is writing to W&B itself
-        tracker = open_wandb(_tracking(run), run.folder, config_values(run.config))
-        if tracker is None:
+        tracker = _tracking(run).build(run.folder, config_values(run.config))
+        if isinstance(tracker, NullTracker):
             log.warning("track: W&B is disabled, so nothing was tracked")
             return
         named = {f"test{_other_data(config)}/{name}": value for name, value in figures.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from air.errors import ConfigError
+from air.tracking.environment import WANDB_VARIABLES
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -16,12 +17,9 @@ _MODES: dict[str, Mode] = {
     **{"online": "online", "offline": "offline", "disabled": "disabled"},
     **{"run": "online", "dryrun": "offline"},  # W&B's older names
 }
-# The configuration has them for its defaults, where a resumed run or the command line may differ.
-_CONFIGURED = (
-    *("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_NAME", "WANDB_NOTES", "WANDB_TAGS"),
-    *("WANDB_RUN_GROUP", "WANDB_JOB_TYPE", "WANDB_MODE"),
-)
-_OF_ITS_SWEEPS = ("WANDB_PROJECT", "WANDB_ENTITY")  # which W&B's own sweeps take from there alone
+_MODE = WANDB_VARIABLES["mode"]
+# W&B's own sweeps choose these, and nothing but the environment tells it.
+_OF_ITS_SWEEPS = {WANDB_VARIABLES[field] for field in ("project", "entity")}
 
 
 @contextlib.contextmanager
@@ -34,9 +32,10 @@ def wandb_environment(folder: Path | None = None) -> Iterator[None]:
             What the user has set comes first. None: nothing is kept.
     """
     before = {name: text for name, text in os.environ.items() if name.startswith("WANDB_")}
-    hidden = set(_CONFIGURED)
+    # The configuration says these, where a resumed run or the command line may differ.
+    hidden = set(WANDB_VARIABLES.values())
     if before.get("WANDB_SWEEP_ID"):
-        hidden -= set(_OF_ITS_SWEEPS)
+        hidden -= _OF_ITS_SWEEPS
     seen = {name: text for name, text in before.items() if text and name not in hidden}
     kept = {"WANDB_CACHE_DIR": "cache", "WANDB_DATA_DIR": "data"} if folder else {}
     for name, part in kept.items():
@@ -91,7 +90,7 @@ def resolve_mode(
     """
     source, mode = "tracking.mode", configured
     if mode == "auto":
-        source, mode = "WANDB_MODE", environment.get("WANDB_MODE") or "auto"
+        source, mode = _MODE, environment.get(_MODE) or "auto"
     if mode == "auto":
         source, mode = "mode in W&B's settings", saved_mode()
         if mode == "online":  # which is what W&B says where there is none, too

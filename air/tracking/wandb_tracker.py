@@ -15,6 +15,7 @@ from typing import Any
 from air.errors import ConfigError
 from air.runs.files import write_whole
 from air.tracking.config import WandbConfig
+from air.tracking.tracker import NullTracker, Tracker
 from air.tracking.values import ConfusionMatrix, Histogram, Picture, Value
 from air.tracking.wandb_session import (
     Mode,
@@ -196,16 +197,19 @@ class WandbTracker:
         return self._wandb.Image(picture.image, caption=picture.caption, boxes=boxes)
 
 
-def open_wandb(
-    config: WandbConfig, run_dir: Path, resolved_config: dict[str, Any]
-) -> WandbTracker | None:
-    """Start a W&B run in the mode that configuration and environment come to; None if disabled.
+def open_wandb(config: WandbConfig, run_dir: Path, resolved_config: dict[str, Any]) -> Tracker:
+    """Start a W&B run in the mode that configuration and environment come to.
+
+    Returns:
+        The run's tracker; one that records nothing if W&B is disabled.
 
     Raises:
         ConfigError: as `check_wandb`.
     """
     mode = check_wandb(config)
-    return None if mode == "disabled" else WandbTracker(config, mode, run_dir, resolved_config)
+    if mode == "disabled":
+        return NullTracker()
+    return WandbTracker(config, mode, run_dir, resolved_config)
 
 
 def check_wandb(config: WandbConfig) -> Mode:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,13 +13,12 @@ from air.cli.compose import CONF
 from air.config.parsing import parse_as
 from air.data.scenes import Scenes
 from air.errors import ConfigError, NotKnownError
-from air.evaluation.bound import bound, check_num_samples, importance_bound, log_weights
+from air.evaluation.bound import bound, importance_bound, log_weights
 from air.evaluation.boxes import boxes, matched, tight_boxes
-from air.evaluation.config import EvaluateConfig
+from air.evaluation.config import EvaluateConfig, EvaluatorName
 from air.evaluation.counts import counts
 from air.evaluation.downstream import latent_code, tasks, two_digit_scenes
 from air.evaluation.elbo import elbo
-from air.evaluation.evaluators import Subject
 from air.evaluation.generalisation import scaled
 from air.evaluation.held_out import elbo_parts
 from air.evaluation.interval import interval
@@ -26,7 +26,7 @@ from air.evaluation.plain_vae import PlainVAE, train_vae
 from air.evaluation.reconstruction import reconstruction
 from air.evaluation.report import table
 from air.evaluation.segmentation import assigned, segmentation
-from air.evaluation.subject import infer_in_batches
+from air.evaluation.subject import Subject, infer_in_batches, load_evaluator
 from air.model.posterior import Posterior
 from air.runs.trained import TrainedRun
 from tests.helpers.models import tiny
@@ -38,6 +38,11 @@ def evaluate_config(**changes):
     values = yaml.safe_load((CONF / "evaluate.yaml").read_text())
     values = {k: v for k, v in values.items() if k not in ("defaults", "hydra")}
     return parse_as(EvaluateConfig, {**values, "run": "nowhere", **changes})
+
+
+@pytest.mark.parametrize("name", get_args(EvaluatorName))
+def test_every_evaluator_is_the_function_of_its_name(name):
+    assert load_evaluator(name).__name__ == name
 
 
 def posterior_of(count_probs, boxes=None, z_where=None, z_what=None, reconstruction=None):
@@ -171,7 +176,7 @@ def test_bound_takes_each_image_with_its_own_noise():
     assert figures["k_20"] == alone[2]
     assert figures["k_20"] >= figures["k_1"]
     with pytest.raises(ConfigError, match=r"bound.num_samples: each must divide the largest, 20"):
-        check_num_samples(evaluate_config(bound={**settings, "num_samples": [3, 20]}))
+        evaluate_config(bound={**settings, "num_samples": [3, 20]})
 
 
 def test_reconstruction_of_a_known_error():
