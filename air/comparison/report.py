@@ -10,7 +10,7 @@ from pathlib import Path
 
 from air.comparison.config import CompareConfig
 from air.comparison.effects import Effects, main_effects
-from air.comparison.figures import Metric, check_metric, choose_metric
+from air.comparison.measures import Metric, check_metric, choose_metric
 from air.comparison.pictures import draw_curves, draw_effects
 from air.comparison.reading import Run, read_runs
 from air.comparison.settings import Grouping, group_runs, short
@@ -28,7 +28,7 @@ from air.comparison.unfinished import commands
 from air.errors import ConfigError
 from air.pictures.figure_files import save_figure
 
-FOLDER = "comparison"
+COMPARISON_FOLDER = "comparison"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def compare_runs(config: CompareConfig) -> Comparison:
     written = _write(comparison, folder, config)
     try:
         print(f"{report(comparison, style='simple')}\n\n{written}", flush=True)
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return comparison
 
@@ -84,7 +84,7 @@ def compare(config: CompareConfig) -> Comparison:
     metric = choose_metric(runs, config.metric, config.goal)
     others = [name for name in config.others if name != metric.name]
     for name in others:
-        if name != "val/elbo":  # shown without being asked for, also before the first look
+        if name != "val/elbo":  # shown without being asked for, also before the first evaluation
             check_metric(runs, "others", name)
     grouping = group_runs(runs)
     rows = make_rows(grouping, metric, others)
@@ -97,9 +97,12 @@ def output_folder(config: CompareConfig) -> Path:
     if config.output is not None:
         folder = Path(config.output)
     elif len(config.runs) == 1:
-        folder = Path(config.runs[0]) / FOLDER
+        folder = Path(config.runs[0]) / COMPARISON_FOLDER
     else:
-        folder = Path(os.path.commonpath([Path(path).resolve() for path in config.runs])) / FOLDER
+        folder = (
+            Path(os.path.commonpath([Path(path).resolve() for path in config.runs]))
+            / COMPARISON_FOLDER
+        )
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output: must be a folder, got the file {folder}")
     return folder
@@ -140,7 +143,7 @@ def report(comparison: Comparison, style: str) -> str:
     parts += [f"{note}." for note in comparison.notes]
     if comparison.commands:
         text = "\n".join(comparison.commands)
-        parts.append("To run just these; what is half trained goes on from its checkpoint:")
+        parts.append("To run just these; what is half trained resumes from its checkpoint:")
         parts.append(f"```bash\n{text}\n```" if style == "github" else text)
     return "\n\n".join(parts)
 

@@ -129,7 +129,7 @@ def _check_across_fields(config: Config) -> None:
             )
         if config.model.num_steps < 2:
             raise ConfigError(
-                "model.num_steps: must be at least 2 with search=cuts, which looks for pairs, "
+                "model.num_steps: must be at least 2 with search=cuts, which tries pairs, "
                 f"got {config.model.num_steps}"
             )
         if isinstance(data, SceneConfig) and data.max_objects > 2:

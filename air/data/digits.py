@@ -19,7 +19,7 @@ from air.errors import DataError
 
 DOWNLOAD_TIMEOUT = 30.0  # seconds without an answer
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def full_mnist(root: Path) -> tuple[Digits, Digits]:
     with contextlib.suppress(Exception):
         return _read_mnist(root, download=False)
     raw = root / "MNIST" / "raw"
-    logger.info("no complete MNIST in %s: downloading it", raw)
+    log.info("no complete MNIST in %s: downloading it", raw)
     try:
         root.mkdir(parents=True, exist_ok=True)
         # Other processes wait for the download instead of reading half of it.

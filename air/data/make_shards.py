@@ -29,13 +29,13 @@ from air.fields import config_values
 from air.runs.folder import held
 
 BLOCK = 1000  # scenes
-FORMAT_VERSION = 1  # raise it when the same settings would give other scenes
+SHARDS_VERSION = 1  # increase it when the same settings would give other scenes
 
 log = logging.getLogger(__name__)
 
 
 def make_shards(config: MakeScenesConfig) -> None:
-    """Draw the scenes of a folder, or those that are missing of it.
+    """Draw the scenes of a folder, or those that it lacks.
 
     Args:
         config: how many scenes, how they are drawn, and the folder.
@@ -72,7 +72,7 @@ def make_shards(config: MakeScenesConfig) -> None:
 
 def _settings(config: MakeScenesConfig) -> dict[str, Any]:
     """Return all that the content of the folder depends on."""
-    values = {**config_values(config), **config_values(config.data), "version": FORMAT_VERSION}
+    values = {**config_values(config), **config_values(config.data), "version": SHARDS_VERSION}
     return {name: value for name, value in values.items() if name not in ("out", "root", "data")}
 
 

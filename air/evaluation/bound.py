@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from air.evaluation.interval import mean_and_interval
-from air.evaluation.subject import Subject, Value
+from air.evaluation.subject import Measurement, Subject
 from air.model.air import AIR
 from air.model.images import to_unit
 from air.model.parameters import OwnParameters
@@ -22,7 +22,7 @@ from air.model.presence import PresencePrior
 _BLOCK = 500  # samples at a time, which bounds memory
 
 
-def bound(subject: Subject) -> Iterator[tuple[str, Value]]:
+def bound(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """Estimate E log (1/K) Σ_k p(x, z_k) / q(z_k | x), z_k from the guide, for every K asked.
 
     All K share one set of samples: that of a smaller K is the mean over disjoint groups.
@@ -37,7 +37,7 @@ def bound(subject: Subject) -> Iterator[tuple[str, Value]]:
     bounds: dict[int, list[float]] = {k: [] for k in sorted(asked)}
     for i, image in enumerate(tqdm(images, desc="importance weights", leave=False)):
         with torch.random.fork_rng(devices=[]):
-            # Each image has its own noise, so that its figure does not depend on the others.
+            # Each image has its own noise, so that its value does not depend on the others.
             torch.manual_seed(subject.config.seed * 1_000_003 + i)
             weights = log_weights(subject.run.model, image, max(asked), subject.run.z_pres_prior_p)
         for k, of_images in bounds.items():

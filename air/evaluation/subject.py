@@ -18,7 +18,7 @@ from air.model.air import AIR
 from air.model.posterior import Posterior, infer
 from air.runs.trained import TrainedRun
 
-Value = float | int | list[list[int]] | list[list[float]]
+Measurement = float | int | list[list[int]] | list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Subject:
 
 
 # Yields names and values; the evaluator's own name is put before them.
-Evaluator = Callable[[Subject], Iterator[tuple[str, Value]]]
+Evaluator = Callable[[Subject], Iterator[tuple[str, Measurement]]]
 
 
 def load_evaluator(name: EvaluatorName) -> Evaluator:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from air.fields import GivenPath, strict
+from air.fields import GivenPath, NonEmptyText, strict
 
 if TYPE_CHECKING:
     from air.tracking.tracker import Tracker
@@ -111,14 +111,12 @@ class NoTrackingConfig:
 
 TrackingConfig = WandbConfig | TrackioConfig | NoTrackingConfig
 
-_NonEmpty = Annotated[str, Field(min_length=1)]
-
 
 @strict
 class DashboardConfig:
     """A saved view of a project on W&B."""
 
-    project: _NonEmpty
-    entity: _NonEmpty | None
-    name: _NonEmpty
+    project: NonEmptyText
+    entity: NonEmptyText | None
+    name: NonEmptyText
     save: bool

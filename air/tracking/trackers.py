@@ -78,7 +78,7 @@ def build_tracker(
     run_dir: Path,
     resolved_config: dict[str, Any],
     resume_iteration: int | None,
-    looks_again: bool = False,
+    evaluates_again: bool = False,
 ) -> Tracker:
     """Open the trackers of a run.
 
@@ -86,8 +86,8 @@ def build_tracker(
         config: which service, if any.
         run_dir: the run's folder.
         resolved_config: every value of the run.
-        resume_iteration: where a resumed run goes on; None for a new one.
-        looks_again: whether a resumed run has only its last look at the held-out images before it.
+        resume_iteration: from which the run resumes; None for a new one.
+        evaluates_again: whether only the last evaluation of a resumed run is still to come.
 
     Raises:
         ConfigError: the service does not accept the configuration, or W&B online has no API key.
@@ -95,5 +95,5 @@ def build_tracker(
         WriteError: metrics.jsonl cannot be written.
     """
     service = config.build(run_dir, resolved_config)
-    record = JSONLTracker(run_dir / METRICS_FILE, resume_iteration, looks_again)
+    record = JSONLTracker(run_dir / METRICS_FILE, resume_iteration, evaluates_again)
     return Trackers([record, service])

@@ -49,7 +49,7 @@ def wandb_environment(folder: Path | None = None) -> Iterator[None]:
 
 
 def _replace(old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Leave other variables alone, such as W&B's own note of its service."""
+    """Replace some variables; others, such as the one by which W&B finds its service, stay."""
     for name in old.keys() - new.keys():
         os.environ.pop(name, None)
     os.environ.update(new)
@@ -74,10 +74,10 @@ def resolve_mode(
     saved_mode: Callable[[], str],
     key_is_configured: Callable[[], bool],
 ) -> Mode:
-    """Say what `tracking.mode` comes to; nothing here ever asks at a prompt.
+    """Return the mode that `tracking.mode` stands for; nothing here ever asks at a prompt.
 
     Args:
-        configured: auto, online, offline or disabled. For auto, the first that says more counts:
+        configured: auto, online, offline or disabled. For auto, the first of these that is set:
         environment: of the process, with `WANDB_MODE`; dryrun is offline, and run is online.
         saved_mode: what W&B's settings files say, such as after `wandb offline`; or online.
         key_is_configured: whether W&B would find an API key: online, or offline without one.
@@ -129,7 +129,7 @@ def saved_mode() -> str:
 
 
 def key_is_configured() -> bool:
-    """Say whether W&B would find an API key without asking: environment, settings or netrc.
+    """Return whether W&B would find an API key without asking: environment, settings or netrc.
 
     Raises:
         ConfigError: a key is there but malformed, or W&B cannot read its own settings.
@@ -159,9 +159,9 @@ def _found() -> Iterator[None]:
         with wandb_environment():
             yield
     except (wandb.Error, ValueError) as error:
-        raise ConfigError(f"tracking.mode: W&B cannot log in: {one_line(error)}") from None
+        raise ConfigError(f"tracking.mode: W&B cannot log in: {message_line(error)}") from None
 
 
-def one_line(error: Exception) -> str:
+def message_line(error: Exception) -> str:
     """Return the message of one of W&B's errors."""
     return " ".join(str(error).split())

@@ -21,7 +21,7 @@ from air.tracking.wandb_session import (
     Mode,
     check_root,
     find_mode,
-    one_line,
+    message_line,
     root_folder,
     wandb_environment,
 )
@@ -42,7 +42,7 @@ class WandbTracker:
         config: project, name, group and so on.
         mode: online or offline. Online without an answer from the server becomes offline.
         run_dir: the run's folder; W&B's files go below it, or below `WANDB_DIR`. The run's id is
-            kept there, so that a resumed run goes on under the same id.
+            kept there, so that a resumed run keeps its id.
         resolved_config: every value of the run.
     """
 
@@ -71,7 +71,7 @@ class WandbTracker:
         except wandb.Error as error:
             if mode != "online":
                 raise
-            log.warning("W&B cannot be reached; this run is kept offline: %s", one_line(error))
+            log.warning("W&B cannot be reached; this run is kept offline: %s", message_line(error))
             self._end_session()  # else W&B's service process believes that the id is in use
             self._run = self._start("offline", settings, resolved_config)
         self._sync_command = f"wandb sync {shlex.quote(str(Path(self._run.dir).parent))}"
@@ -226,7 +226,7 @@ def check_wandb(config: WandbConfig) -> Mode:
         try:
             wandb.Settings(**_described(config))
         except (wandb.Error, ValueError) as error:
-            raise ConfigError(f"tracking: W&B does not accept it: {one_line(error)}") from None
+            raise ConfigError(f"tracking: W&B does not accept it: {message_line(error)}") from None
         check_root()
     return mode
 
@@ -254,4 +254,4 @@ def _run_id(run_dir: Path) -> str:
 
 
 def _ignore(record: logging.LogRecord) -> None:
-    """Keep quiet, on a full disk, about each line that W&B cannot write about itself."""
+    """Print nothing, on a full disk, for each line that W&B cannot write to its own log."""
