@@ -83,9 +83,9 @@ def where_started(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
 
 @contextlib.contextmanager
 def one_line_errors(schema: type[Any] = Config) -> Iterator[None]:
-    """Let what the user can mend end the command with one line and exit status 1.
+    """End the command with one line and exit status 1 for what the user can mend.
 
-    Inside what Hydra calls too, because Hydra would put a line of its own before it.
+    Also around what Hydra calls, because Hydra would print a line of its own first.
 
     Args:
         schema: of the configuration, whose keys are named where one is unknown.
@@ -104,7 +104,7 @@ def one_line_errors(schema: type[Any] = Config) -> Iterator[None]:
 
 
 def user_error_line(error: Exception, schema: type[Any] = Config) -> str | None:
-    """Say in one line what the user can mend, or return None for a bug.
+    """Return one line about what the user can mend, or None for a bug.
 
     Args:
         error: what went wrong.
@@ -200,7 +200,7 @@ def _dotted_keys(values: dict[str, Any], prefix: str = "") -> set[str]:
 
 
 def one_line(error: Exception, schema: type[Any] = Config) -> str:
-    """Say what is wrong in one line; Hydra's own errors take several."""
+    """Return what is wrong in one line; Hydra's own errors take several."""
     if isinstance(error, OverrideParseException):  # what else was typed can be read
         return f"hydra.sweeper.params: {describe_unreadable(error.override, schema)}"
     text = str(error)
