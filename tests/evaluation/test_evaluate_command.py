@@ -118,6 +118,10 @@ def test_figures_go_to_wandb_as_a_run_of_their_own(run):
         (["run={run}", "output=no/such/folder.json"], "output: must be a file in a folder"),
         (["run={run}", "data=multi_mnist", "data.canvas_size=60"], "data: must have images of 50"),
         (["run={run}", "data=npz"], "data.path: is required, but missing"),
+        (
+            ["run={run}", "data=multi_mnist", "data.min_objects=5"],
+            "data.min_objects: must be at most",
+        ),
     ],
 )
 def test_bad_input_is_one_line(run, overrides, message):
