@@ -15,7 +15,7 @@ class ConfigError(AIRError):
 
 
 class DataError(AIRError):
-    """A data file is missing, damaged or of the wrong shape, or a download is not to be had."""
+    """A data file is missing, damaged or of the wrong shape, or cannot be downloaded."""
 
 
 class CheckpointError(AIRError):
@@ -43,11 +43,11 @@ class DashboardError(AIRError):
 
 
 class NotKnownError(AIRError):
-    """What an evaluator or a picture needs is not in the data; the others can go on."""
+    """What an evaluator or a picture needs is not in the data; the others are still made."""
 
 
 class ProcessLostError(AIRError):
-    """Another process of the same run has ended, and this one cannot go on alone."""
+    """Another process of the same run has ended, and this one cannot continue alone."""
 
 
 class MissingExtraError(AIRError):

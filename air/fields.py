@@ -17,6 +17,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+NonEmptyText = Annotated[str, Field(min_length=1)]
 Layers = list[PositiveInt]
 NonEmptyLayers = Annotated[list[PositiveInt], Field(min_length=1)]
 
@@ -33,10 +34,11 @@ def absolute(path: str) -> str:
     return str(Path(expanded(path)).absolute()) if path else path
 
 
-_Path = Annotated[str, Field(min_length=1)]
-GivenPath = _Path  # recorded as it was given, so that a run can move to another machine
-UserPath = Annotated[_Path, AfterValidator(expanded)]
-AbsolutePath = Annotated[_Path, AfterValidator(absolute)]  # for what must be found from any folder
+GivenPath = NonEmptyText  # recorded as it was given, so that a run can move to another machine
+UserPath = Annotated[NonEmptyText, AfterValidator(expanded)]
+AbsolutePath = Annotated[
+    NonEmptyText, AfterValidator(absolute)
+]  # for what must be found from any folder
 
 strict = dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 

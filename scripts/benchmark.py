@@ -50,7 +50,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--rounds", type=_positive, default=30, help="how often a step is timed (30)")
     add("--seeds", type=_seeds, default=list(range(10)), help="of accuracy (0,1,…,9)")
     add("--target", type=float, default=0.987, help="held-out count accuracy (0.987)")
-    add("--look-every", type=_positive, default=100, help="iterations between looks (100)")
+    add("--evaluate-every", type=_positive, default=100, help="iterations apart (100)")
     add("--json", type=Path, metavar="FILE", help="where everything is written (nowhere)")
     refuse_unknown_options(words, parser.format_help())
     given = parser.parse_intermixed_args(words)

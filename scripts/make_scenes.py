@@ -23,7 +23,7 @@ def main(composed: DictConfig) -> None:
         try:
             make_shards(config)
         except KeyboardInterrupt:
-            print("stopped; the same command goes on", file=sys.stderr)
+            print("stopped; the same command resumes", file=sys.stderr)
             sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""How soon training gets to an accuracy, seed by seed."""
+"""How soon training reaches an accuracy, seed by seed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class AccuracyRow:
 
     Attributes:
         seed: of the run.
-        seconds_to_target: of training, at the first look that found the accuracy; None: never.
+        seconds_to_target: of training, at the first evaluation that reached it; None: never.
         iterations_to_target: likewise.
         seconds: of training, in all.
         accuracy: held-out count accuracy at the end.
-        looks: (iteration, seconds, accuracy) of each.
+        evaluations: (iteration, seconds, accuracy) of each.
     """
 
     seed: int
@@ -36,11 +36,11 @@ class AccuracyRow:
     iterations_to_target: int | None
     seconds: float
     accuracy: float
-    looks: tuple[tuple[int, float, float], ...]
+    evaluations: tuple[tuple[int, float, float], ...]
 
 
 def measure_accuracy(
-    configs: Iterable[Config], data: Data, target: float, look_every: int
+    configs: Iterable[Config], data: Data, target: float, evaluate_every: int
 ) -> Iterator[AccuracyRow]:
     """Train once with every configuration; they differ in their seeds.
 
@@ -48,17 +48,18 @@ def measure_accuracy(
         configs: of the runs.
         data: with the true counts of the held-out images.
         target: held-out count accuracy, in [0, 1].
-        look_every: iterations between looks at all held-out images, which take no training time.
+        evaluate_every: iterations between evaluations on all held-out images, which do not count as
+            training time.
 
     Raises:
         DataError: the counts are not known.
     """
     for config in configs:
-        yield _train(config, data, target, look_every)
+        yield _train(config, data, target, evaluate_every)
 
 
-def _train(config: Config, data: Data, target: float, look_every: int) -> AccuracyRow:
-    looks: list[tuple[int, float, float]] = []
+def _train(config: Config, data: Data, target: float, evaluate_every: int) -> AccuracyRow:
+    evaluations: list[tuple[int, float, float]] = []
     seconds = 0.0
     with pyro.validation_enabled(False), pyro.get_param_store().scope():
         trainer = build_trainer(config, data)
@@ -68,16 +69,16 @@ def _train(config: Config, data: Data, target: float, look_every: int) -> Accura
             if trainer.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds += time.perf_counter() - started
-            if iteration % look_every == 0 or iteration == config.train.num_iterations:
-                looks.append((iteration, seconds, count_accuracy(trainer.air, data.test)))
-    reached = next((look for look in looks if look[2] >= target), None)
+            if iteration % evaluate_every == 0 or iteration == config.train.num_iterations:
+                evaluations.append((iteration, seconds, count_accuracy(trainer.air, data.test)))
+    reached = next((each for each in evaluations if each[2] >= target), None)
     return AccuracyRow(
         seed=config.seed,
         seconds_to_target=reached[1] if reached else None,
         iterations_to_target=reached[0] if reached else None,
         seconds=seconds,
-        accuracy=looks[-1][2],
-        looks=tuple(looks),
+        accuracy=evaluations[-1][2],
+        evaluations=tuple(evaluations),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a user waits for: the start of a run, and the answers for a folder of images."""
+"""What a user waits for: the start of a run, and inference in many images."""
 
 from __future__ import annotations
 
@@ -89,8 +89,10 @@ def _start(overrides: Sequence[str]) -> float:
                     if process.poll() is not None or seconds > _LONGEST_START:
                         process.kill()
                         assert process.stdout is not None
-                        said = process.stdout.read().decode().strip().splitlines()
-                        raise AIRError(f"{' '.join(command)}: {said[-1] if said else 'no step'}")
+                        printed = process.stdout.read().decode().strip().splitlines()
+                        raise AIRError(
+                            f"{' '.join(command)}: {printed[-1] if printed else 'no step'}"
+                        )
                     time.sleep(0.01)
                 return time.perf_counter() - started
             finally:

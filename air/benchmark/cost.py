@@ -1,4 +1,4 @@
-"""What a function asks of the machine, whatever the machine: operations, bytes, memory."""
+"""What a function costs on any machine: operations, bytes, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine can do at best: the ceilings that a step is held against."""
+"""The machine's ceilings, against which a step is compared."""
 
 from __future__ import annotations
 

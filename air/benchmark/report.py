@@ -1,4 +1,4 @@
-"""Measurements as tables for the eye and as JSON for programs."""
+"""Measurements as tables for readers and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tabulate import tabulate
 
 from air.runs.files import make_folder, write_whole
 
-_HIDDEN = ("looks",)  # too long for a table
+_HIDDEN = ("evaluations",)  # too long for a table
 
 
-def table(rows: Sequence[Any]) -> str:
+def markdown_table(rows: Sequence[Any]) -> str:
     """Return rows, which are dataclasses of one kind, as a Markdown table."""
     shown = [
         {name: value for name, value in asdict(row).items() if name not in _HIDDEN} for row in rows

@@ -15,8 +15,8 @@ from air.benchmark.commands import measure_inference, measure_start
 from air.benchmark.contention import measure_contention
 from air.benchmark.growth import measure_growth
 from air.benchmark.machine import Machine, measure_machine
-from air.benchmark.report import table, write_json
-from air.benchmark.steps import measure_steps
+from air.benchmark.report import markdown_table, write_json
+from air.benchmark.step_times import measure_steps
 from air.benchmark.workloads import check_checkout
 from air.cli.compose import compose_config
 from air.config.schema import Config
@@ -39,7 +39,7 @@ class Request:
         rounds: how often a step is timed.
         seeds: of the accuracy.
         target: held-out count accuracy, in [0, 1].
-        look_every: iterations between looks.
+        evaluate_every: iterations between evaluations.
         json: where everything is written, or None.
     """
 
@@ -49,7 +49,7 @@ class Request:
     rounds: int
     seeds: Sequence[int]
     target: float
-    look_every: int
+    evaluate_every: int
     json: Path | None
 
 
@@ -67,8 +67,8 @@ def measure(request: Request) -> dict[str, list[Any]]:
     if config.train.step == "compiled" and plain:
         raise ConfigError(
             "train.step: must not be compiled for steps, which compiles some of them itself, for "
-            "growth, which looks into them, and for contention, as compiled steps keep their "
-            "number of threads, got True"
+            "growth, which counts their operations, and for contention, as compiled steps keep "
+            "their number of threads, got compiled"
         )
     check_step(config, choose_device(config))
     if request.checkout is not None:
@@ -116,7 +116,7 @@ def _accuracy(request: Request, config: Config, machine: Machine) -> list[Any]:
     rows: list[AccuracyRow] = []
     configs = [compose_config((*request.overrides, f"seed={seed}")) for seed in request.seeds]
     for row in measure_accuracy(
-        configs, load_data(config.data), request.target, request.look_every
+        configs, load_data(config.data), request.target, request.evaluate_every
     ):
         rows.append(row)
         print(f"seed {row.seed}: {100 * row.accuracy:.2f} % after {row.seconds:.1f} s", flush=True)
@@ -130,7 +130,7 @@ def _accuracy(request: Request, config: Config, machine: Machine) -> list[Any]:
 
 
 def _show(section: str, rows: list[Any]) -> None:
-    print(f"\n## {section}\n\n{table(rows)}", flush=True)
+    print(f"\n## {section}\n\n{markdown_table(rows)}", flush=True)
 
 
 _SECTIONS: dict[str, Callable[[Request, Config, Machine], list[Any]]] = {

@@ -1,4 +1,4 @@
-"""Times of functions that take turns, so that a slow moment of the machine meets all of them."""
+"""Times of functions that take turns, so that a slow moment of the machine affects all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of a command, checked and made into what Hydra is given.
+"""The arguments of a command, checked and turned into those that Hydra reads.
 
 Hydra's own parser of options would end the command with its usage and exit status 2, and would not
 take an option after an override.
@@ -48,7 +48,7 @@ _ONE_OF = ("--run", "--multirun", "--cfg", "--info", "--shell-completion")
 
 
 def hydra_arguments(arguments: Sequence[str], schema: type[Any] = Config) -> list[str]:
-    """Return what Hydra is given for what was typed: options first, then readable overrides.
+    """Return Hydra's arguments for those typed: options first, then readable overrides.
 
     Args:
         arguments: of the command, in any order.
@@ -113,7 +113,7 @@ def _split(arguments: Sequence[str], schema: type[Any]) -> tuple[dict[str, str],
 def _unknown_option(
     word: str, following: Sequence[str], options: Iterable[str], schema: type[Any]
 ) -> str:
-    """Say that there is no such option, and what was probably meant."""
+    """Return a line that says there is no such option, and what was probably meant."""
     option = word.partition("=")[0]
     meant = _meant_override(word, following, schema)
     begun = [each for each in options if len(option) > 2 and each.startswith(option)]

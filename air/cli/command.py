@@ -1,8 +1,4 @@
-"""The command line: Hydra composes the values, this module checks them and reports what is wrong.
-
-With `overrides`, `compose`, `sweep` and `jobs` beside it, it is all of the package that knows
-Hydra.
-"""
+"""The commands of `scripts/`: Hydra composes their values, and what is wrong is one line."""
 
 from __future__ import annotations
 
@@ -33,7 +29,7 @@ from air.config.quoting import uninterpolated
 from air.config.schema import Config
 from air.errors import AIRError, ConfigError, ProcessLostError
 from air.fields import expanded
-from air.tracking.environment import from_environment, list_from_environment
+from air.tracking.environment import wandb_default
 from air.training.launch import agreed, find_launch, is_to_say
 
 _PLUGIN_EXTRAS = {  # Hydra's launchers and sweepers, and the extras of setup.cfg that have them
@@ -87,9 +83,9 @@ def where_started(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
 
 @contextlib.contextmanager
 def one_line_errors(schema: type[Any] = Config) -> Iterator[None]:
-    """Let what the user can mend end the command with one line and exit status 1.
+    """End the command with one line and exit status 1 for what the user can mend.
 
-    Inside what Hydra calls too, because Hydra would put a line of its own before it.
+    Also around what Hydra calls, because Hydra would print a line of its own first.
 
     Args:
         schema: of the configuration, whose keys are named where one is unknown.
@@ -100,15 +96,15 @@ def one_line_errors(schema: type[Any] = Config) -> Iterator[None]:
         line = user_error_line(error, schema)
         if line is None:
             raise
-        # Of the processes that `torchrun` started, one says it.
-        said = is_to_say(line, follows=isinstance(error, ProcessLostError))
-        sys.exit(f"error: {line}" if said else 1)
-    except KeyboardInterrupt:  # before training, which saves and stops by itself
+        # Of the processes that `torchrun` started, only one prints it.
+        printed = is_to_say(line, follows=isinstance(error, ProcessLostError))
+        sys.exit(f"error: {line}" if printed else 1)
+    except KeyboardInterrupt:  # before training, which has a handler of its own
         sys.exit(128 + signal.SIGINT)
 
 
 def user_error_line(error: Exception, schema: type[Any] = Config) -> str | None:
-    """Say in one line what the user can mend, or return None if it is a fault of the program.
+    """Return one line about what the user can mend, or None for a bug.
 
     Args:
         error: what went wrong.
@@ -204,7 +200,7 @@ def _dotted_keys(values: dict[str, Any], prefix: str = "") -> set[str]:
 
 
 def one_line(error: Exception, schema: type[Any] = Config) -> str:
-    """Say what is wrong in one line; Hydra's own errors take several."""
+    """Return what is wrong in one line; Hydra's own errors take several."""
     if isinstance(error, OverrideParseException):  # what else was typed can be read
         return f"hydra.sweeper.params: {describe_unreadable(error.override, schema)}"
     text = str(error)
@@ -229,16 +225,16 @@ def one_line(error: Exception, schema: type[Any] = Config) -> str:
     return " ".join((text + cause).split())
 
 
-# --- resolvers: what conf/ may ask ----------------------------------------------------------------
+# --- resolvers, for conf/ ------------------------------------------------------------------------
 
 
 def _token() -> str:
-    """Four characters that keep two runs of the same second apart."""
+    """Return four characters that keep two runs of the same second apart."""
     return secrets.token_hex(2)
 
 
 def _run_dir(name: str, resume: str | None) -> str:
-    """A resumed run goes on in its own folder; every other run has a new one."""
+    """Return a resumed run's own folder, or a new one."""
     if resume is not None:
         return expanded(resume)
     folder_name = re.sub(r"[^\w.-]", "-", name)  # before the name itself is checked
@@ -258,7 +254,7 @@ def _sweep_name(default: str | None = None) -> str | None:
 
 
 def _job_name(name: str) -> str:
-    """The experiment and, in a sweep, the job's number."""
+    """Return the experiment and, in a sweep, the job's number."""
     hydra = _sweep()
     return f"{name}-{hydra.job.num}" if hydra else name
 
@@ -269,8 +265,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("air.run_dir", _run_dir, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("air.sweep_name", _sweep_name, replace=True)
     OmegaConf.register_new_resolver("air.job_name", _job_name, replace=True)
-    OmegaConf.register_new_resolver("air.env", from_environment, replace=True)
-    OmegaConf.register_new_resolver("air.env_list", list_from_environment, replace=True)
+    OmegaConf.register_new_resolver("air.wandb", wandb_default, replace=True)
 
 
 register_resolvers()

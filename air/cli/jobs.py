@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from air.cli.command import one_line
 from air.cli.compose import hydra_on_conf
 from air.errors import RunFolderError
 from air.runs.folder import SWEEP_FILE
+
+_GRID_SWEEPER = "BasicSweeper"  # Hydra's own: every combination of the values, in a fixed order
 
 
 def sweep_jobs(sweep_dir: Path) -> list[list[str]] | None:
@@ -29,17 +33,35 @@ def sweep_jobs(sweep_dir: Path) -> list[list[str]] | None:
         RunFolderError: the file cannot be read, or is not what Hydra writes.
     """
     hydra = _read(sweep_dir)
-    if hydra["sweeper"]["_target_"].rpartition(".")[2] != BasicSweeper.__name__:
+    if hydra["sweeper"]["_target_"].rpartition(".")[2] != _GRID_SWEEPER:
         return None
     params = [f"{key}={value}" for key, value in (hydra["sweeper"].get("params") or {}).items()]
     try:
         with hydra_on_conf() as config_loader:
             parser = OverridesParser.create(config_loader=config_loader)
             parsed = parser.parse_overrides([*params, *hydra["overrides"]["task"]])
-            (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+            return _grid(parsed)
     except HydraException as error:
         raise RunFolderError(f"{sweep_dir / SWEEP_FILE}: {one_line(error)}") from None
-    return [list(job) for job in jobs]
+
+
+def _grid(overrides: Sequence[Override]) -> list[list[str]]:
+    """Return every combination of values as Hydra numbers them: the last key varies fastest.
+
+    Raises:
+        HydraException: a key has an interval, of which there is no first value.
+    """
+    choices: dict[str, list[str]] = {}  # by key: one that is given again takes its earlier place
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            values = [override.get_value_element_as_str()]
+        elif override.is_discrete_sweep():
+            values = list(override.sweep_string_iterator())
+        else:
+            raise HydraException(f"{key}: has an interval, which a grid cannot list")
+        choices[key] = [f"{key}={value}" for value in values]
+    return [list(job) for job in itertools.product(*choices.values())]
 
 
 def sweep_overrides(sweep_dir: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Overrides as they were typed, made into what Hydra's grammar reads as they were meant.
+"""Overrides as they were typed, rewritten so that Hydra's grammar reads them as they were meant.
 
 To Hydra's grammar `=`, `~`, brackets, commas, numbers and `null` mean something wherever they
 stand. Here a text is taken as it was typed: where a key takes a text, and where the grammar cannot
@@ -63,7 +63,7 @@ def readable_overrides(
                 "model.num_steps=3"
             )
         read = _values if multirun and not _is_hydras(left) else _one_value
-        # What the sweeper reads by itself, it gets as it was typed.
+        # The sweeper parses its parameters itself, so they stay as they were typed.
         other = Kind(text=True) if key.startswith("hydra.sweeper.params.") else ANYTHING
         readable.append(f"{left}{equals}{read(left, text, kinds.get(key, other))}")
     return readable

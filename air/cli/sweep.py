@@ -1,4 +1,4 @@
-"""A sweep: its jobs fail alone, and a stopped one goes on where it was.
+"""A sweep: a job that fails does not stop the others, and a sweep that stopped can be resumed.
 
 multirun.yaml    what was asked for, in Hydra's words
 JOB/             the run of a job; result.json and overrides.yaml also if it could not start
@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 def run_job(
     composed: DictConfig, train: Callable[[dict[str, Any], Path, list[str]], float]
 ) -> float:
-    """Run one job of a sweep, or what is left of it; an error is reported, and ends this job only.
+    """Run one job of a sweep, or the rest of it; an error is reported and ends this job alone.
 
     Args:
         composed: the job's configuration.
@@ -130,7 +130,7 @@ def _report_failure(error: Exception, number: int, run_dir: Path, overrides: lis
 
 
 class SweepCallback(Callback):
-    """What Hydra does where a sweep starts and where it ends, in the process that was started."""
+    """What Hydra calls where a sweep starts and where it ends, in the process that was started."""
 
     def __init__(self) -> None:
         self._hold = contextlib.ExitStack()
@@ -139,7 +139,7 @@ class SweepCallback(Callback):
         return {}  # jobs in other processes get a copy, and the folder stays this one's
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Claim the sweep's folder, write what was asked for, and say how to go on if it stops."""
+        """Claim the sweep's folder, write what was asked for, and say how to resume it."""
         with one_line_errors():  # Hydra would make a warning of an exception
             sweep_dir = Path(config.hydra.sweep.dir)
             _check_params(config)
@@ -155,14 +155,16 @@ class SweepCallback(Callback):
             _fix_folder(config, sweep_dir)
             # Not every sweeper writes it.
             write_whole(sweep_dir / SWEEP_FILE, OmegaConf.to_yaml(config).encode())
-            log.info("sweep folder: %s; if it stops, go on with: %s", sweep_dir, _again(sweep_dir))
-            atexit.register(_say_how_to_go_on, sweep_dir)  # whatever ends the process before
+            log.info(
+                "sweep folder: %s; if it stops, resume it with: %s", sweep_dir, _again(sweep_dir)
+            )
+            atexit.register(_say_how_to_resume, sweep_dir)  # whatever ends the process before
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say which jobs failed, if any, and end with exit status 1 then."""
         sweep_dir = Path(config.hydra.sweep.dir)
         self._hold.close()
-        atexit.unregister(_say_how_to_go_on)
+        atexit.unregister(_say_how_to_resume)
         reports = sorted((sweep_dir / _FAILED).glob("*"), key=lambda path: int(path.name))
         if reports:
             jobs = "job" if len(reports) == 1 else "jobs"
@@ -179,8 +181,8 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(TRY_AGAIN)
 
 
-def _say_how_to_go_on(sweep_dir: Path) -> None:
-    print(f"the sweep stopped; go on with: {_again(sweep_dir)}", file=sys.stderr)
+def _say_how_to_resume(sweep_dir: Path) -> None:
+    print(f"the sweep stopped; resume it with: {_again(sweep_dir)}", file=sys.stderr)
 
 
 def _check_params(config: DictConfig) -> None:

@@ -1,4 +1,4 @@
-"""Runs beside one another, read from their folders alone: `compare` in `report.py` is the whole.
+"""Runs side by side, read from their folders alone; `compare` in `report.py` does it all.
 
 reading -> settings -> table, unfinished, effects -> pictures -> report; none of it needs torch.
 """

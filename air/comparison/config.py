@@ -6,10 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from air.fields import UserPath, strict
+from air.fields import NonEmptyText, UserPath, strict
 from air.pictures.config import Formats
-
-Name = Annotated[str, Field(min_length=1)]
 
 
 def _as_list(value: Any) -> Any:
@@ -21,9 +19,9 @@ class CompareConfig:
     """A comparison of runs."""
 
     runs: Annotated[list[UserPath], BeforeValidator(_as_list), Field(min_length=1)]
-    metric: Name | None
+    metric: NonEmptyText | None
     goal: Literal["max", "min"] | None
-    others: list[Name]
+    others: list[NonEmptyText]
     output: UserPath | None
     pictures: list[Literal["curves", "effects"]]
     formats: Formats

@@ -1,4 +1,4 @@
-"""Which settings matter: what each does to the metric, the others being equal.
+"""Which settings matter: the effect of each on the metric, the others being equal.
 
 An additive model y = mean + one effect for each setting is fitted to the finished runs by least
 squares. In a full grid the effects are the plain means of each value; where runs are missing, they
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from air.comparison.figures import Metric, last_value
+from air.comparison.measures import Metric, last_value
 from air.comparison.settings import ABSENT, Grouping
 
 _MAX_LEVELS = 8  # of a number that is shown as it is; more of them are put together
 _NUM_BINS = 4
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Effect:
     name: str
     levels: list[str]
     level: NDArray[np.int64]
-    means: Array
+    means: Floats
     share: float | None
 
     @property
@@ -59,7 +59,7 @@ class Effects:
     """
 
     effects: list[Effect]
-    values: Array
+    values: Floats
     seed_share: float
     seed_sd: float | None
 
@@ -143,16 +143,16 @@ def _as_number(cell: str) -> float | None:
         return None
 
 
-def _indicators(level: NDArray[np.int64], num_levels: int) -> Array:
+def _indicators(level: NDArray[np.int64], num_levels: int) -> Floats:
     """Return (runs, levels - 1) ones where a run has a level; the first level has none."""
     return (level[:, None] == np.arange(1, num_levels)).astype(np.float64)
 
 
-def _design(parts: Sequence[Array], num_runs: int) -> Array:
+def _design(parts: Sequence[Floats], num_runs: int) -> Floats:
     return np.hstack([np.ones((num_runs, 1)), *parts])
 
 
-def _fit(design: Array, y: Array) -> tuple[Array, float]:
+def _fit(design: Floats, y: Floats) -> tuple[Floats, float]:
     """Return the coefficients of least squares, and the squares that are left."""
-    coefficients: Array = np.linalg.lstsq(design, y, rcond=None)[0].astype(np.float64)
+    coefficients: Floats = np.linalg.lstsq(design, y, rcond=None)[0].astype(np.float64)
     return coefficients, float(((y - design @ coefficients) ** 2).sum())

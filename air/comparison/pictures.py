@@ -1,4 +1,4 @@
-"""The comparison in pictures: curves with bands over seeds, and what each setting does."""
+"""The comparison in pictures: curves with bands over seeds, and the effect of each setting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from air.comparison.effects import Effect, Effects
-from air.comparison.figures import Metric, curve, spread
+from air.comparison.measures import Metric, curve, spread
 from air.comparison.reading import Run
 from air.comparison.settings import short
 from air.comparison.table import Row

@@ -98,8 +98,8 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
             notes += note
             members = sorted([*members, *missing], key=_job_order)
             runs |= {run.folder.resolve(): run for run in members}
-        alone = [folder for folder in found if folder.resolve() not in runs]
-        runs |= {folder.resolve(): read_run(folder, None) for folder in alone}
+        single = [folder for folder in found if folder.resolve() not in runs]
+        runs |= {folder.resolve(): read_run(folder, None) for folder in single}
     return list(runs.values()), notes
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from air.comparison.config import CompareConfig
 from air.comparison.effects import Effects, main_effects
-from air.comparison.figures import Metric, check_metric, choose_metric
+from air.comparison.measures import Metric, check_metric, choose_metric
 from air.comparison.pictures import draw_curves, draw_effects
 from air.comparison.reading import Run, read_runs
 from air.comparison.settings import Grouping, group_runs, short
@@ -72,7 +72,7 @@ def compare_runs(config: CompareConfig) -> Comparison:
     written = _write(comparison, folder, config)
     try:
         print(f"{report(comparison, style='simple')}\n\n{written}", flush=True)
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return comparison
 
@@ -85,7 +85,7 @@ def compare(config: CompareConfig) -> Comparison:
     metric = choose_metric(runs, config.metric, config.goal)
     others = [name for name in config.others if name != metric.name]
     for name in others:
-        if name != "val/elbo":  # shown without being asked for, also before the first look
+        if name != "val/elbo":  # shown without being asked for, also before the first evaluation
             check_metric(runs, "others", name)
     grouping = group_runs(runs)
     rows = make_rows(grouping, metric, others)
@@ -142,7 +142,7 @@ def report(comparison: Comparison, style: str) -> str:
     parts += [f"{note}." for note in comparison.notes]
     if comparison.commands:
         text = "\n".join(comparison.commands)
-        parts.append("To run just these; what is half trained goes on from its checkpoint:")
+        parts.append("To run just these; what is half trained resumes from its checkpoint:")
         parts.append(f"```bash\n{text}\n```" if style == "github" else text)
     return "\n\n".join(parts)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from air.comparison.figures import Metric, Spread, best_value, last_value, spread, training_seconds
+from air.comparison.measures import Metric, Spread, best_value, last_value, spread, training_seconds
 from air.comparison.settings import ABSENT, Group, Grouping, flat_settings, short
 
 Cell = str | float | int | None
@@ -164,7 +164,7 @@ def decimals(values: Iterable[float | None]) -> int:
 
 
 def settings_csv(rows: Sequence[Row]) -> str:
-    """Return the rows as CSV, every figure in full."""
+    """Return the rows as CSV, every number in full."""
     names = list(rows[0].last)
     spreads = [*names, f"best {names[0]}", "seconds"]
     headers = [f"{name} {part}" for name in spreads for part in ("mean", "sd")]
@@ -175,7 +175,7 @@ def settings_csv(rows: Sequence[Row]) -> str:
         ]
     ]
     for row in rows:
-        figures = [*row.last.values(), row.best, row.seconds]
+        measures = [*row.last.values(), row.best, row.seconds]
         values = [
             last_value(run, names[0]) if run.status == "finished" else run.status
             for run in row.group.runs
@@ -187,7 +187,7 @@ def settings_csv(rows: Sequence[Row]) -> str:
                 row.num_finished,
                 row.num_ended,
                 row.success_rate,
-                *(part for each in figures for part in (each.mean, each.sd)),
+                *(part for each in measures for part in (each.mean, each.sd)),
                 " ".join(_text(run.seed) for run in row.group.runs),
                 " ".join(_text(value) for value in values),
             ]

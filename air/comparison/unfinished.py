@@ -1,7 +1,7 @@
 """The commands that finish what has not finished, and nothing else.
 
-A sweep that is started again in its folder leaves its finished jobs alone, goes on with those that
-are half trained and starts those that are missing. A run of its own is resumed.
+A sweep that is started again in its folder leaves its finished jobs alone, resumes those that are
+half trained and starts those that are missing. A single run is resumed.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _TRAIN = ("python", "scripts/train.py")
 
 
 def commands(runs: Sequence[Run]) -> list[str]:
-    """Return a command for each sweep, and for each run of its own, that is to be gone on with.
+    """Return a command for each sweep, and for each single run, that has not finished.
 
     Args:
         runs: finished ones need nothing, and what still runs is left to itself.
     """
     ended = [run for run in runs if run.status not in ("finished", "running", "waiting")]
     again: dict[Path, str] = {}
-    alone = []
+    single = []
     for run in ended:
         if run.sweep is None or not _start_again(run.sweep, again):
-            alone.append(_go_on(run))
-    return [*again.values(), *alone]
+            single.append(_resume(run))
+    return [*again.values(), *single]
 
 
 def _start_again(sweep: Path, again: dict[Path, str]) -> bool:
@@ -45,13 +45,13 @@ def _start_again(sweep: Path, again: dict[Path, str]) -> bool:
                 *sweep_overrides(sweep),
                 literal_override("hydra.sweep.dir", sweep),
             ]
-        except RunFolderError:  # the comparison has said so
+        except RunFolderError:  # which the comparison reports
             return False
         again[sweep] = shlex.join(words)
     return True
 
 
-def _go_on(run: Run) -> str:
+def _resume(run: Run) -> str:
     if (run.folder / CONFIG_FILE).exists():
         return shlex.join([*_TRAIN, literal_override("resume", run.folder)])
     return shlex.join([*_TRAIN, *run.overrides, literal_override("hydra.run.dir", run.folder)])

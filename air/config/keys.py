@@ -1,4 +1,4 @@
-"""The keys of a schema, and what kind of value each takes."""
+"""The keys of a schema, and the kind of value that each takes."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from air.config.keys import schema_keys
 from air.config.schema import Config
-from air.data.config import SceneConfig, check_scenes
+from air.data.config import SceneConfig
 from air.errors import ConfigError
 
 Schema = TypeVar("Schema")
@@ -99,7 +99,6 @@ def check_sizes(config: Config, x_size: int, num_train: int) -> None:
 
 def _check_across_fields(config: Config) -> None:
     if isinstance(config.data, SceneConfig):
-        check_scenes(config.data)
         check_sizes(config, config.data.canvas_size, config.data.num_train)
     config.inference.check(config.model, config.data)
 

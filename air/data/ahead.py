@@ -1,4 +1,4 @@
-"""Batches that are read while the step before them is taken."""
+"""Batches that are read while the steps before them run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 from air.data.scenes import BatchIndices
 
-_AHEAD = 2  # batches: a disk is now and then slow to answer
+_AHEAD = 2  # batches: a disk is slow now and then
 
 
 class ReadAhead:
-    """The images of an iteration, read in a thread while the steps before it are taken.
+    """The images of an iteration, read in a thread while the steps before it run.
 
     Args:
         read: indices (batch_size,) -> images; called in the thread, one batch after the other.
@@ -27,7 +27,7 @@ class ReadAhead:
         self._coming: dict[int, Future[Tensor]] = {}
 
     def __call__(self, iteration: int) -> Tensor:
-        """Return the images of an iteration; errors of reading them come now too."""
+        """Return the images of an iteration; errors of reading them are raised here too."""
         soon = range(iteration, iteration + 1 + _AHEAD)
         self._coming = {i: self._coming.get(i) or self._start(i) for i in soon}
         return self._coming.pop(iteration).result()

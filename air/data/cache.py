@@ -1,4 +1,4 @@
-"""Generated scenes, kept on disk under a name that follows from all that they depend on."""
+"""Generated scenes, kept on disk under a hash of all that they depend on."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from air.data.scenes import Data, Scenes
 from air.errors import DataError, WriteError
 from air.runs.files import replacing
 
-CACHE_FORMAT = 2  # raise it when the same configuration would give other scenes
+CACHE_VERSION = 2  # increase it when the same configuration would give other scenes
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def cached_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) -> Data:
@@ -56,7 +56,7 @@ def cached_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) 
             except FileNotFoundError:
                 pass
             except Exception as error:  # whatever is wrong with the file, it can be drawn again
-                logger.warning("%s is damaged (%s): drawing its scenes again", path, error)
+                log.warning("%s is damaged (%s): drawing its scenes again", path, error)
             return _draw_and_save(path, key, train_digits, test_digits, config)
     # NotImplementedError: no locks on this file system.
     except (OSError, WriteError, NotImplementedError) as error:
@@ -67,7 +67,7 @@ def cached_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) 
 
 def _content_key(train_digits: Digits, test_digits: Digits, config: SceneConfig) -> str:
     values = {name: value for name, value in vars(config).items() if name not in ("kind", "root")}
-    content = hashlib.sha256(json.dumps([CACHE_FORMAT, values], sort_keys=True).encode())
+    content = hashlib.sha256(json.dumps([CACHE_VERSION, values], sort_keys=True).encode())
     for digits in (train_digits, test_digits):
         content.update(len(digits).to_bytes(8, "little"))
         content.update(digits.images.tobytes())
@@ -85,7 +85,7 @@ def _draw_and_save(
     arrays = {"key": np.array(key)} | _arrays("train", data.train) | _arrays("test", data.test)
     with replacing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
-    logger.info(
+    log.info(
         "drew %d training and %d test scenes in %.1f s, kept in %s",
         *(len(data.train), len(data.test), seconds, path),
     )
@@ -103,7 +103,7 @@ def _load(path: Path, key: str, config: SceneConfig) -> Data:
         train=_checked_scenes("train", arrays, config.num_train, config),
         test=_checked_scenes("test", arrays, config.num_test, config),
     )
-    logger.info(
+    log.info(
         "loaded %d training and %d test scenes in %.1f s from %s",
         *(len(data.train), len(data.test), time.perf_counter() - begin, path),
     )

@@ -1,4 +1,4 @@
-"""What a user's arrays must be; everything else is one line that says where, and what it got."""
+"""What a user's arrays must be; anything else is one line that says where, and what it got."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from air.model.images import BYTES_OF_0_AND_1
 
 
 def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
-    """Check what a file's header tells of images."""
+    """Check the shape and type of images, which a file's header tells."""
     if len(shape) != 3 or shape[1] != shape[2]:
         raise DataError(f"{where}: must be square images of shape (N, S, S), got {shape}")
     if 0 in shape:
@@ -21,7 +21,7 @@ def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -
         raise DataError(f"{where}: must be uint8, bool, or floats in [0, 1], got {dtype}")
 
 
-def checked_images(x: NDArray[Any], where: str) -> NDArray[Any]:
+def checked_pixels(x: NDArray[Any], where: str) -> NDArray[Any]:
     """Return images (N, S, S) as uint8, or as float32 in [0, 1]; False and True as 0 and 255."""
     check_image_form(x.shape, x.dtype, where)
     if x.dtype == np.bool_:

@@ -1,10 +1,15 @@
-"""What images a run learns from: the options of the group `data`; and what
-`scripts/make_scenes.py` draws."""
+"""What images a run learns from: the group `data`, each option with its `build`; and what
+`scripts/make_scenes.py` draws.
+
+Another data set is a dataclass here with a `kind` of its own in the union `DataConfig`, the module
+that its `build` imports, and a preset in `conf/data/`.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +25,10 @@ from air.fields import (
     UserPath,
     strict,
 )
+
+if TYPE_CHECKING:
+    from air.data.digits import Digits
+    from air.data.scenes import Data
 
 DIGIT_SIZE = 28  # pixels, width and height of an MNIST digit
 
@@ -39,6 +48,44 @@ class SceneConfig:
     seed: Seed
     root: GivenPath  # folder for generated scenes and downloaded digits
 
+    def __post_init__(self) -> None:
+        """Check what the fields must be to one another.
+
+        Raises:
+            ConfigError: the fields ask for no scene, or for digits larger than the canvas.
+        """
+        if self.min_objects > self.max_objects:
+            raise ConfigError(
+                f"data.min_objects: must be at most data.max_objects={self.max_objects}, "
+                f"got {self.min_objects}"
+            )
+        if set(range(self.min_objects, self.max_objects + 1)) <= set(self.held_out_counts):
+            raise ConfigError(
+                f"data.held_out_counts: must leave a count from data.min_objects="
+                f"{self.min_objects} to data.max_objects={self.max_objects}, "
+                f"got {list(self.held_out_counts)}"
+            )
+        smallest_canvas = math.ceil(DIGIT_SIZE / self.digit_scale_mean)
+        if self.canvas_size < smallest_canvas:
+            raise ConfigError(
+                f"data.canvas_size: must be at least {smallest_canvas} pixels, the width of a "
+                f"digit at data.digit_scale_mean={self.digit_scale_mean}, got {self.canvas_size}"
+            )
+
+    def digits(self) -> tuple[Digits, Digits]:
+        """Return what training scenes and test scenes are made of."""
+        raise NotImplementedError
+
+    def build(self) -> Data:
+        """Draw the scenes, or read them where they have been drawn before.
+
+        Raises:
+            DataError: they cannot be downloaded, drawn or kept on disk.
+        """
+        from air.data.cache import cached_data
+
+        return cached_data(*self.digits(), self)
+
 
 @strict
 class MultiMNISTConfig(SceneConfig):
@@ -46,12 +93,24 @@ class MultiMNISTConfig(SceneConfig):
 
     kind: Literal["multi_mnist"]
 
+    def digits(self) -> tuple[Digits, Digits]:
+        """Return the bundled digits, for training and for test scenes."""
+        from air.data.digits import bundled_digits
+
+        return bundled_digits()
+
 
 @strict
 class MultiMNISTFullConfig(SceneConfig):
     """Scenes of all of MNIST, downloaded by torchvision when absent."""
 
     kind: Literal["multi_mnist_full"]
+
+    def digits(self) -> tuple[Digits, Digits]:
+        """Return MNIST's own training and test digits, downloaded when absent."""
+        from air.data.digits import full_mnist
+
+        return full_mnist(Path(self.root).expanduser())
 
 
 @strict
@@ -64,6 +123,16 @@ class NpzConfig:
     test_fraction: Probability
     seed: Seed  # chooses the held-out images
 
+    def build(self) -> Data:
+        """Read the images.
+
+        Raises:
+            DataError: a file cannot be used.
+        """
+        from air.data.npz import load_npz
+
+        return load_npz(self)
+
 
 @strict
 class ShardsConfig:
@@ -72,6 +141,16 @@ class ShardsConfig:
     kind: Literal["shards"]
     path: AbsolutePath
     test_path: AbsolutePath | None  # null: test.npz in the folder
+
+    def build(self) -> Data:
+        """Open the files to train on, and read the held-out images.
+
+        Raises:
+            DataError: a file cannot be used.
+        """
+        from air.data.shards import load_shards
+
+        return load_shards(self)
 
 
 DataConfig = MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig | ShardsConfig
@@ -86,28 +165,3 @@ class MakeScenesConfig:
     num_test: PositiveInt
     scenes_per_file: PositiveInt
     data: Annotated[MultiMNISTConfig | MultiMNISTFullConfig, Field(discriminator="kind")]
-
-
-def check_scenes(data: SceneConfig) -> None:
-    """Check what a scene's fields must be to one another.
-
-    Raises:
-        ConfigError: the fields ask for no scene, or for digits larger than the canvas.
-    """
-    if data.min_objects > data.max_objects:
-        raise ConfigError(
-            f"data.min_objects: must be at most data.max_objects={data.max_objects}, "
-            f"got {data.min_objects}"
-        )
-    if set(range(data.min_objects, data.max_objects + 1)) <= set(data.held_out_counts):
-        raise ConfigError(
-            f"data.held_out_counts: must leave a count from data.min_objects="
-            f"{data.min_objects} to data.max_objects={data.max_objects}, "
-            f"got {list(data.held_out_counts)}"
-        )
-    smallest_canvas = math.ceil(DIGIT_SIZE / data.digit_scale_mean)
-    if data.canvas_size < smallest_canvas:
-        raise ConfigError(
-            f"data.canvas_size: must be at least {smallest_canvas} pixels, the width of a "
-            f"digit at data.digit_scale_mean={data.digit_scale_mean}, got {data.canvas_size}"
-        )

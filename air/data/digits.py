@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from air.errors import DataError
 
-DIGIT_SIZE = 28  # pixels, width and height
 DOWNLOAD_TIMEOUT = 30.0  # seconds without an answer
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +70,7 @@ def full_mnist(root: Path) -> tuple[Digits, Digits]:
     with contextlib.suppress(Exception):
         return _read_mnist(root, download=False)
     raw = root / "MNIST" / "raw"
-    logger.info("no complete MNIST in %s: downloading it", raw)
+    log.info("no complete MNIST in %s: downloading it", raw)
     try:
         root.mkdir(parents=True, exist_ok=True)
         # Other processes wait for the download instead of reading half of it.
@@ -96,7 +95,7 @@ def _read_mnist(root: Path, download: bool) -> tuple[Digits, Digits]:
         Digits(test.data.numpy(), test.targets.numpy()),
     )
     for part in digits:
-        if part.images.shape != (len(part.labels), DIGIT_SIZE, DIGIT_SIZE) or len(part) == 0:
+        if part.images.shape != (len(part.labels), 28, 28) or len(part) == 0:
             raise ValueError(f"{part.images.shape} images, {part.labels.shape} labels")
     return digits
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from air.data.config import MakeScenesConfig, MultiMNISTConfig, SceneConfig, check_scenes
-from air.data.digits import Digits, bundled_digits, full_mnist
+from air.data.config import MakeScenesConfig, SceneConfig
+from air.data.digits import Digits
 from air.data.multi_mnist import draw_scenes
 from air.data.scenes import Scenes
 from air.data.shards import MANIFEST, TEST_FILE
@@ -28,29 +28,27 @@ from air.runs.files import PARTIAL, make_folder, replacing, write_whole
 from air.runs.lock import LOCK_FILE, held
 
 BLOCK = 1000  # scenes
-SHARDS_FORMAT = 1  # raise it when the same settings would give other scenes
+SHARDS_VERSION = 1  # increase it when the same settings would give other scenes
 
 log = logging.getLogger(__name__)
 
 
 def make_shards(config: MakeScenesConfig) -> None:
-    """Draw the scenes of a folder, or those that are missing of it.
+    """Draw the scenes of a folder, or those that it lacks.
 
     Args:
         config: how many scenes, how they are drawn, and the folder.
 
     Raises:
-        ConfigError: no scene can be as asked for.
         DataError: the folder holds something else, the disk is too small, or the digits hardly ever
             fit the canvas.
         RunFolderError: another process is filling the folder.
         WriteError: a file cannot be written; those before it are whole.
     """
-    check_scenes(config.data)
     folder, settings = Path(config.out).expanduser(), _settings(config)
     _check_folder(folder, settings)
     _check_space(folder, config)
-    train_digits, test_digits = _digits(config.data)
+    train_digits, test_digits = config.data.digits()
     train_seed, test_seed = np.random.SeedSequence(config.data.seed).spawn(2)
     test = None
     if not (folder / TEST_FILE).exists():  # before there is a folder: digits may not fit
@@ -74,7 +72,7 @@ def make_shards(config: MakeScenesConfig) -> None:
 
 def _settings(config: MakeScenesConfig) -> dict[str, Any]:
     """Return all that the content of the folder depends on."""
-    values = {**config_values(config), **config_values(config.data), "version": SHARDS_FORMAT}
+    values = {**config_values(config), **config_values(config.data), "version": SHARDS_VERSION}
     return {name: value for name, value in values.items() if name not in ("out", "root", "data")}
 
 
@@ -137,12 +135,6 @@ def _missing(folder: Path, config: MakeScenesConfig) -> dict[Path, range]:
         for number, start in enumerate(starts)
     }
     return {path: scenes for path, scenes in files.items() if not path.exists()}
-
-
-def _digits(data: MultiMNISTConfig | SceneConfig) -> tuple[Digits, Digits]:
-    if isinstance(data, MultiMNISTConfig):
-        return bundled_digits()
-    return full_mnist(Path(data.root).expanduser())
 
 
 def _blocks(

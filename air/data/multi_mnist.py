@@ -81,7 +81,7 @@ def draw_scenes(
     )
     count = counts[random.integers(len(counts), size=num_scenes)]
 
-    # The fullest scenes come first, so that what cannot work fails at once.
+    # The fullest scenes come first, so that impossible settings fail at once.
     for num_digits in range(max_objects, 0, -1):
         rows = np.flatnonzero(count == num_digits)
         largest_batch = min(DIGITS_PER_BATCH // num_digits, PIXELS_PER_BATCH // size**2) or 1

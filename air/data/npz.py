@@ -27,9 +27,9 @@ from air.data.checks import (
     check_bytes,
     checked_boxes,
     checked_count,
-    checked_images,
     checked_labels,
     checked_masks,
+    checked_pixels,
 )
 from air.data.config import NpzConfig
 from air.data.scenes import Data, Scenes
@@ -89,7 +89,7 @@ def read_scenes(path: str, field: str) -> Scenes:
     """
     where = f"{field}: {path}"
     arrays = _read_arrays(Path(path).expanduser(), where)
-    images = checked_images(arrays["x"], f"{where}: x")
+    images = checked_pixels(arrays["x"], f"{where}: x")
     check_bytes(images, f"{where}: x")
     count, boxes, labels, masks = (arrays.get(key) for key in ("count", "boxes", "labels", "masks"))
     if count is not None:
@@ -111,7 +111,7 @@ def read_scenes(path: str, field: str) -> Scenes:
 
 
 def _read_arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
-    """Read what is known and needs no unpickling; one warning names the rest."""
+    """Read the known arrays that need no unpickling; one warning names the others."""
     try:
         if path.is_dir():
             raise DataError(f"{where}: must be an .npz file, got a directory")
@@ -148,7 +148,7 @@ def _why_not(file: Any, key: str, where: str) -> str | None:
         shape, _, dtype = header(member)
     if key != "x" and dtype.hasobject:
         return "Python objects, which are never unpickled"
-    if key == "labels" and len(shape) == 1:  # what other sets call so
+    if key == "labels" and len(shape) == 1:  # as other data sets have them
         return "labels of images, not of the objects in each"
     return None
 

@@ -1,15 +1,15 @@
-"""What training images look like that AIR will hardly learn from, said before it tries."""
+"""What makes training images hard to learn from, said before training."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from air.data.scenes import TrainingScenes, spread
+from air.data.scenes import TrainingScenes, evenly_spread
 from air.model.images import to_unit
 
-_MAX_IMAGES = 1000  # looked at
-_MAX_PIXELS = 2**22  # of all images looked at, so that large ones fit in memory
+_MAX_IMAGES = 1000  # in the sample
+_MAX_PIXELS = 2**22  # of the sample, so that large images fit in memory
 # Of 256 grey levels. At the presets' likelihood_sd of 0.3, an object of 100 pixels that stands out
 # by less gains 2 nats at most, about what it costs.
 _FAINT = 16 / 255
@@ -24,36 +24,36 @@ def remarks(train: TrainingScenes) -> list[str]:
     """Say, in one line each, what is odd about training images.
 
     Args:
-        train: the scenes; at most 1000 of them are looked at, spread over all.
+        train: the scenes; a sample of at most 1000 of them, spread over all, is read.
 
     Returns:
         A line if nearly all images are of one brightness, or the same picture; and one if their
         background is light. Mostly none.
     """
     num = min(_MAX_IMAGES, max(2, _MAX_PIXELS // train.x_size**2))
-    images = to_unit(train.subset(spread(len(train), num)).images, "cpu")
+    images = to_unit(train.subset(evenly_spread(len(train), num)).images, "cpu")
     lines = (_constant(images), _light(images))
     return [line for line in lines if line is not None]
 
 
 def _constant(images: Tensor) -> str | None:
-    """Look for contrast within images (N, S, S), then between them."""
+    """Measure the contrast within images (N, S, S), then between them."""
     contrast = images.amax((1, 2)) - images.amin((1, 2))
     share = _share(contrast < _FAINT)
     if share >= _NEARLY_ALL:
         return (
-            f"{share:.0%} of the training images looked at have nearly one brightness throughout; "
+            f"{share:.0%} of the training images sampled have nearly one brightness throughout; "
             "it must run from 0 to 255 (uint8) or from 0 to 1 (floats)"
         )
     distance = (images - images.mean(0)).abs().amax((1, 2))
     share = _share(distance < _FAINT)
     if share >= _NEARLY_ALL and len(images) > 1:
-        return f"{share:.0%} of the training images looked at are the same picture, but for noise"
+        return f"{share:.0%} of the training images sampled are the same picture, but for noise"
     return None
 
 
 def _light(images: Tensor) -> str | None:
-    """Look for a brightness that many pixels share, and say so if it is light."""
+    """Find the brightness that many pixels share, and say so if it is light."""
     levels = (images * _LEVELS).long().clamp(max=_LEVELS - 1).flatten()
     most, level = levels.bincount(minlength=_LEVELS).max(0)
     if most < _BACKGROUND * levels.numel() or level < _LIGHT * _LEVELS:

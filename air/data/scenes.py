@@ -33,7 +33,7 @@ class TrainingScenes(Protocol):
         ...
 
     def batches(self, indices: BatchIndices, device: torch.device) -> Batches:
-        """Return what gives the images of an iteration, as they are stored.
+        """Return a function that gives the images of an iteration, as they are stored.
 
         Args:
             indices: iteration -> which images it sees; a function of the iteration alone.
@@ -77,7 +77,7 @@ class Scenes:
         return None if self.count is None else int(self.count.max())
 
     def batches(self, indices: BatchIndices, device: torch.device) -> Batches:
-        """Return what gives the images of an iteration; all of them stay on the device.
+        """Return a function that gives the images of an iteration; all stay on the device.
 
         Args:
             indices: iteration -> which images it sees.
@@ -121,7 +121,7 @@ class Scenes:
         )
 
 
-def spread(num_scenes: int, num: int) -> Tensor:
+def evenly_spread(num_scenes: int, num: int) -> Tensor:
     """Return indices spread evenly over scenes, from the first to the last, (at most num,) int64.
 
     Args:

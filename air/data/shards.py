@@ -7,8 +7,8 @@
     test.npz                     held-out images, as `air.data.npz` reads them
     scenes.json                  of scripts/make_scenes.py: num_train says how many there must be
 
-Training images stay on disk. Before training only headers and sizes are looked at, all counts, and
-the pixels of some images; every other image is checked when it is read.
+Training images stay on disk. Before training, headers, sizes, all counts and the pixels of some
+images are checked; every other image is checked when it is read.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from air.data.checks import (
     check_bytes,
@@ -29,21 +27,19 @@ from air.data.checks import (
     check_shape,
     checked_boxes,
     checked_count,
-    checked_images,
     checked_labels,
+    checked_pixels,
 )
 from air.data.config import ShardsConfig
 from air.data.npz import read_scenes
-from air.data.scenes import Data, spread
-from air.data.stored import ArrayFile, StoredArray, StoredScenes
+from air.data.scenes import Data, evenly_spread
+from air.data.stored import Array, ArrayFile, StoredArray, StoredScenes
 from air.errors import DataError
 
 MANIFEST = "scenes.json"
 TEST_FILE = "test.npz"
-_NUM_LOOKED_AT = 1000  # images, spread over all files
+_NUM_CHECKED = 1000  # images, spread over all files
 _CHUNK = 100_000  # counts at a time
-
-Array = NDArray[Any]
 
 
 def load_shards(config: ShardsConfig) -> Data:
@@ -81,9 +77,9 @@ def _open_train(folder: Path, where: str) -> StoredScenes:
         check_image_form(file.shape, file.dtype, file.where)
         _check_same(file, files[0])
     _check_whole(folder, where, sum(len(file) for file in files))
-    images = StoredArray(files, checked_images)
-    looked_at = images.read(spread(len(images), _NUM_LOOKED_AT))
-    check_bytes(looked_at.numpy(), where)
+    images = StoredArray(files, checked_pixels)
+    checked = images.read(evenly_spread(len(images), _NUM_CHECKED))
+    check_bytes(checked.numpy(), where)
     count = _open_truth(files, "count", (), _count)
     boxes = _open_truth(files, "boxes", ("M", 4), _boxes)
     max_objects = boxes.files[0].shape[1] if boxes else "M"
@@ -116,7 +112,7 @@ def _train_paths(folder: Path, where: str) -> list[Path]:
 
 
 def _open(path: Path) -> ArrayFile:
-    """Look at a file's header and size, without reading it."""
+    """Read a file's header and check its size, without reading the array."""
     where = f"data.path: {path}"
     try:
         # Mapped only for a moment, as NumPy then checks all that it knows; no page is touched.

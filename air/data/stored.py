@@ -165,7 +165,7 @@ class StoredScenes:
         )
 
     def batches(self, indices: BatchIndices, device: torch.device) -> Batches:
-        """Return what gives the images of an iteration, on the CPU, and reads the next meanwhile.
+        """Return a function that gives an iteration's images on the CPU, and reads ahead meanwhile.
 
         Args:
             indices: iteration -> which images it sees.

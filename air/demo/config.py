@@ -6,7 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.fields import PositiveInt, PositiveReal, Probability, UserPath, WhichCheckpoint, strict
+from air.fields import (
+    NonEmptyText,
+    PositiveInt,
+    PositiveReal,
+    Probability,
+    UserPath,
+    WhichCheckpoint,
+    strict,
+)
 
 Port = Annotated[int, Field(ge=0, lt=2**16)]
 
@@ -35,7 +43,7 @@ class DemoConfig:
 
     run: UserPath
     which: WhichCheckpoint
-    host: Annotated[str, Field(min_length=1)]
+    host: NonEmptyText
     port: Port  # 0: any free one
     open_browser: bool
     uploads: UploadsConfig

@@ -25,7 +25,7 @@ class RequestError(AIRError):
 
 
 class Viewer:
-    """Looks at images and renders objects, for one visitor at a time.
+    """Finds objects in images and renders objects, for one request at a time.
 
     Args:
         air: a trained model, on the CPU.
@@ -54,7 +54,7 @@ class Viewer:
         if len(pixels) != size or any(len(row) != size for row in pixels):
             raise RequestError(f"pixels: must be {size} rows of {size} values")
         images = torch.tensor([pixels], dtype=torch.uint8)
-        with self._alone():
+        with self._exclusively():
             posterior = self.air.infer_scenes(images, num_steps)
             z_where = posterior.z_where[0]  # (T, 3)
             glimpses = image_to_window(
@@ -99,7 +99,7 @@ class Viewer:
         z_pres = torch.tensor([[float(step.present) for step in request.steps]])  # (1, T)
         z_where = torch.tensor([[step.z_where for step in request.steps]])  # (1, T, 3)
         z_what = torch.tensor([[step.z_what for step in request.steps]])  # (1, T, z_what_size)
-        with self._alone():
+        with self._exclusively():
             canvas = self.air.model.render(ObjectLatents(z_pres, z_where, z_what))[0]
             decodings = self.air.model.windows(z_what[0])
         boxes = window_boxes(z_where[0], self.air.x_size)
@@ -112,11 +112,11 @@ class Viewer:
         }
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _exclusively(self) -> Iterator[None]:
         # Pyro's handlers and parameters are the process's, so requests take turns; one thread each,
         # because for a single image more of them only wait for one another.
-        lone = computing_with(1)
-        with self._lock, lone, torch.no_grad(), pyro.validation_enabled(False):
+        one_thread = computing_with(1)
+        with self._lock, one_thread, torch.no_grad(), pyro.validation_enabled(False):
             yield
 
 

@@ -15,7 +15,7 @@ MostSteps = Annotated[PositiveInt, Field(le=100)]  # a request has to end
 
 @strict
 class InferRequest:
-    """A scene to look at."""
+    """A scene in which to find objects."""
 
     pixels: list[list[Byte]]  # rows, from the top
     num_steps: MostSteps | None  # the most objects to look for; None: the model's own number

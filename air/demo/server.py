@@ -71,9 +71,9 @@ def build_app(run: TrainedRun, config: DemoConfig) -> Starlette:
         routes=[
             Route("/api/model", model),
             Route("/api/digits/{page:int}", held_out_digits),
-            Route("/api/infer", _mended(infer), methods=["POST"]),
-            Route("/api/render", _mended(render), methods=["POST"]),
-            Route("/api/upload", _mended(upload), methods=["POST"]),
+            Route("/api/infer", _answered(infer), methods=["POST"]),
+            Route("/api/render", _answered(render), methods=["POST"]),
+            Route("/api/upload", _answered(upload), methods=["POST"]),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ]
     )
@@ -118,19 +118,19 @@ def one_of_each(digits: Digits, page: int) -> list[dict[str, Any]]:
     return chosen
 
 
-def _mended(
+def _answered(
     endpoint: Callable[[Request], Awaitable[Response]],
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Answer what the visitor can mend with one line, which the page shows."""
+    """Answer an error of the visitor's with one line, which the page shows."""
 
-    async def answered(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
         except AIRError as error:
             status = 413 if isinstance(error, TooLargeError) else 400
             return JSONResponse({"error": str(error)}, status)
 
-    return answered
+    return answer
 
 
 async def _values(request: Request) -> dict[str, Any]:

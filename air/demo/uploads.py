@@ -1,4 +1,4 @@
-"""A visitor's image file, brought to what the model looks at: a square, white on black."""
+"""A visitor's image file, made into what the model takes: a square, white on black."""
 
 from __future__ import annotations
 

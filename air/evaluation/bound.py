@@ -12,10 +12,8 @@ from pyro import poutine
 from torch import Tensor
 from tqdm import tqdm
 
-from air.errors import ConfigError
-from air.evaluation.config import EvaluateConfig
 from air.evaluation.interval import mean_and_interval
-from air.evaluation.subject import Subject, Value
+from air.evaluation.subject import Measurement, Subject
 from air.model.air import AIR
 from air.model.images import to_unit
 from air.model.parameters import OwnParameters
@@ -24,7 +22,7 @@ from air.model.presence import PresencePrior
 _BLOCK = 500  # samples at a time, which bounds memory
 
 
-def bound(subject: Subject) -> Iterator[tuple[str, Value]]:
+def bound(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """Estimate E log (1/K) Σ_k p(x, z_k) / q(z_k | x), z_k from the guide, for every K asked.
 
     All K share one set of samples: that of a smaller K is the mean over disjoint groups.
@@ -33,17 +31,13 @@ def bound(subject: Subject) -> Iterator[tuple[str, Value]]:
         k_K: the bound, per image, in nats; K = 1 is the ELBO. With the ends of its 95 % bootstrap
             interval over images, `…_low` and `…_high`.
         num_images: on how many images.
-
-    Raises:
-        ConfigError: a K does not divide the largest one.
     """
     asked = subject.config.bound.num_samples
-    check_num_samples(subject.config)
     images = to_unit(subject.scenes.images[: subject.config.bound.num_images], "cpu")
     bounds: dict[int, list[float]] = {k: [] for k in sorted(asked)}
     for i, image in enumerate(tqdm(images, desc="importance weights", leave=False)):
         with torch.random.fork_rng(devices=[]):
-            # Each image has its own noise, so that its figure does not depend on the others.
+            # Each image has its own noise, so that its value does not depend on the others.
             torch.manual_seed(subject.config.seed * 1_000_003 + i)
             weights = log_weights(subject.run.air, image, max(asked), subject.run.z_pres_prior_p)
         for k, of_images in bounds.items():
@@ -51,16 +45,6 @@ def bound(subject: Subject) -> Iterator[tuple[str, Value]]:
     for k, of_images in bounds.items():
         yield from mean_and_interval(f"k_{k}", np.array(of_images), subject.config.seed)
     yield "num_images", len(images)
-
-
-def check_num_samples(config: EvaluateConfig) -> None:
-    """Raise `ConfigError` if the samples of the largest K cannot be grouped for another."""
-    largest = max(config.bound.num_samples)
-    for k in config.bound.num_samples:
-        if largest % k:
-            raise ConfigError(
-                f"bound.num_samples: each must divide the largest, {largest}, got {k}"
-            )
 
 
 def importance_bound(weights: Tensor, k: int) -> float:

@@ -1,4 +1,4 @@
-"""Where the objects are: windows, and tight boxes of what they hold, against the true boxes."""
+"""Where the objects are: windows, and tight boxes around their content, against the true boxes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import box_iou, masks_to_boxes
 
 from air.errors import NotKnownError
-from air.evaluation.subject import Subject, Value
+from air.evaluation.subject import Measurement, Subject
 
 
-def boxes(subject: Subject) -> Iterator[tuple[str, Value]]:
+def boxes(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """Compare inferred with true boxes.
 
     Windows are meant to be larger than what they hold, so their overlap with tight true boxes is
-    bounded; `tight_…` are the same figures for the bright pixels of each object's own canvas.
+    bounded; `tight_…` are the same metrics for the bright pixels of each object's own canvas.
 
     Yields:
         mean_iou: intersection over union, over pairs of the best matching in each image.
@@ -110,7 +110,7 @@ def _average_precision(
         ],
         [{"boxes": rows, "labels": torch.zeros(len(rows), dtype=torch.long)} for rows in truth],
     )
-    logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)  # it tells tables of its own
+    logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)  # it logs tables of its own
     result = metric.compute()
     yield "average_precision", result["map"].item()
     yield "average_precision_50", result["map_50"].item()

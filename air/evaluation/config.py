@@ -1,4 +1,7 @@
-"""What `scripts/evaluate.py` is asked to measure; values are in `conf/evaluate.yaml`."""
+"""What `scripts/evaluate.py` is asked to measure; values are in `conf/evaluate.yaml`.
+
+Another evaluator is a module `air/evaluation/NAME.py` with a function NAME, whose name stands here.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from air.data.config import DataConfig
+from air.errors import ConfigError
 from air.fields import Count, PositiveInt, Probability, Seed, UserPath, WhichCheckpoint, strict
 
 EvaluatorName = Literal[
@@ -27,6 +31,15 @@ class BoundConfig:
 
     num_samples: Annotated[list[PositiveInt], Field(min_length=1)]  # K, each dividing the largest
     num_images: PositiveInt
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` if the samples of the largest K cannot be grouped for another."""
+        largest = max(self.num_samples)
+        for k in self.num_samples:
+            if largest % k:
+                raise ConfigError(
+                    f"bound.num_samples: each must divide the largest, {largest}, got {k}"
+                )
 
 
 @strict

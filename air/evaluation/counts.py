@@ -1,4 +1,4 @@
-"""How many objects: accuracy, its uncertainty, and how well q(n) knows what it does not know."""
+"""How many objects: accuracy, its uncertainty, and how well q(n) is calibrated."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from air.errors import NotKnownError
 from air.evaluation.interval import mean_and_interval
-from air.evaluation.subject import Subject, Value
+from air.evaluation.subject import Measurement, Subject
 
 _BINS = 15
 
 
-def counts(subject: Subject) -> Iterator[tuple[str, Value]]:
+def counts(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """Compare inferred with true counts.
 
     Yields:

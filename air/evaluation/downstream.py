@@ -18,7 +18,7 @@ from air.data.loading import load_data
 from air.data.scenes import Scenes
 from air.errors import NotKnownError
 from air.evaluation.plain_vae import train_vae
-from air.evaluation.subject import Subject, Value
+from air.evaluation.subject import Measurement, Subject
 from air.model.images import to_unit
 from air.model.posterior import Posterior
 
@@ -28,7 +28,7 @@ _ITERATIONS = 300
 Array = NDArray[Any]
 
 
-def downstream(subject: Subject) -> Iterator[tuple[str, Value]]:
+def downstream(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """Learn two tasks from few and from many labels (paper, section 3.2, figure 6).
 
     The tasks, on scenes of two labelled digits read from left to right: their sum, and whether the

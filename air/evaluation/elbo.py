@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from air.evaluation.held_out import elbo_parts
-from air.evaluation.subject import Subject, Value
+from air.evaluation.subject import Measurement, Subject
 
 
-def elbo(subject: Subject) -> Iterator[tuple[str, Value]]:
+def elbo(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """Estimate the ELBO with one sample of z_where and z_what per image.
 
     Yields:

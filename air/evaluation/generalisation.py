@@ -14,7 +14,7 @@ from air.data.config import DataConfig, SceneConfig
 from air.data.loading import load_data
 from air.data.scenes import Scenes
 from air.errors import DataError, NotKnownError
-from air.evaluation.subject import Subject, Value, infer_in_batches
+from air.evaluation.subject import Measurement, Subject, infer_in_batches
 from air.fields import config_values
 from air.model.images import to_unit
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _NUM_TRAIN = 64  # a data set has training scenes too; they are not used
 
 
-def generalisation(subject: Subject) -> Iterator[tuple[str, Value]]:
+def generalisation(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """Count in scenes that training never showed, with the same model and one step to spare.
 
     Yields:

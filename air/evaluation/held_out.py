@@ -46,12 +46,12 @@ class Evaluation:
 
     def in_short(self) -> dict[str, float]:
         """Return what the console has room for."""
-        figures = {"val_elbo": self.elbo_parts["elbo"]}
+        metrics = {"val_elbo": self.elbo_parts["elbo"]}
         if self.count_accuracy is not None:
-            figures["count_accuracy"] = self.count_accuracy
-        return figures
+            metrics["count_accuracy"] = self.count_accuracy
+        return metrics
 
-    def figures(self, num_steps: int) -> dict[str, float | ConfusionMatrix | Histogram]:
+    def metrics(self, num_steps: int) -> dict[str, float | ConfusionMatrix | Histogram]:
         """Return all that was measured, by the names that trackers know.
 
         Args:

@@ -1,4 +1,4 @@
-"""How far a mean may be off, because other images would have given another."""
+"""The uncertainty of a mean over images: its bootstrap interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-LOW, HIGH = "_low", "_high"  # behind a figure's name: the ends of its interval
+LOW, HIGH = "_low", "_high"  # behind a metric's name: the ends of its interval
 _RESAMPLES = 1000
 
 

@@ -45,7 +45,7 @@ class PlainVAE(nn.Module):
 
 
 def train_vae(images: Tensor, code_size: int, likelihood_sd: float, seed: int) -> PlainVAE:
-    """Train on images without labels; the random state of whoever calls is left alone.
+    """Train on images without labels; the caller's random state is left alone.
 
     Args:
         images: (N, num_pixels), in [0, 1].

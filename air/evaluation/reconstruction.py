@@ -10,11 +10,11 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from air.evaluation.subject import Subject, Value
+from air.evaluation.subject import Measurement, Subject
 from air.model.images import to_unit
 
 
-def reconstruction(subject: Subject) -> Iterator[tuple[str, Value]]:
+def reconstruction(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """Compare images with the canvases of their inferred objects.
 
     Yields:

@@ -19,87 +19,84 @@ from tqdm import tqdm
 from air.acceleration.threads import computing_with
 from air.config.parsing import parse_as
 from air.errors import ConfigError, NotKnownError
-from air.evaluation.bound import check_num_samples
 from air.evaluation.config import EvaluateConfig
-from air.evaluation.evaluators import build_evaluator, build_subject
 from air.evaluation.interval import HIGH, LOW
-from air.evaluation.subject import Value
+from air.evaluation.subject import Measurement, build_subject, load_evaluator
 from air.fields import config_values
 from air.runs.files import write_whole
 from air.runs.lock import held
 from air.runs.trained import TrainedRun, open_run
 from air.tracking.config import WandbConfig
-from air.tracking.environment import from_environment, list_from_environment
-from air.tracking.trackers import check_tracking
+from air.tracking.environment import WANDB_VARIABLES, wandb_default
+from air.tracking.tracker import NullTracker
 from air.tracking.values import ConfusionMatrix
-from air.tracking.wandb_tracker import open_wandb
 
 log = logging.getLogger(__name__)
 
 _RESULT_FILE = "evaluation"
 
 
-def evaluate_run(config: EvaluateConfig) -> dict[str, Value]:
-    """Measure a run with every evaluator asked for; print and write the figures.
+def evaluate_run(config: EvaluateConfig) -> dict[str, Measurement]:
+    """Measure a run with every evaluator asked for; print and write the metrics.
 
     Args:
         config: which run, what, and on which data.
 
     Returns:
-        All figures by name, such as "counts/accuracy".
+        All metrics by name, such as "counts/accuracy".
 
     Raises:
         AIRError: the run, the data or a setting cannot be used; nothing was measured then.
     """
-    check_num_samples(config)
+    evaluators = {name: load_evaluator(name) for name in config.evaluators}
     run = open_run(config.run, config.which)
     output = output_file(config)
     if not output.parent.is_dir():
         raise ConfigError(f"output: must be a file in a folder that exists, got {output}")
     if config.track:
-        check_tracking(_tracking(run))
+        _tracking(run).check()
     with computing_with(run.config.train.threads), pyro.validation_enabled(False):
         subject = build_subject(run, config)
-        figures: dict[str, Value] = {}
-        for name in tqdm(config.evaluators, desc="evaluators", leave=False):
+        metrics: dict[str, Measurement] = {}
+        for name, evaluator in tqdm(evaluators.items(), desc="evaluators", leave=False):
             torch.manual_seed(config.seed)
             try:
-                for figure, value in build_evaluator(name)(subject):
-                    figures[f"{name}/{figure}"] = value
+                for metric, value in evaluator(subject):
+                    metrics[f"{name}/{metric}"] = value
             except NotKnownError as reason:
                 log.warning("%s: not measured: %s", name, reason)
-    print(table(figures))
-    _write(output, config, run, figures)
+    print(metrics_table(metrics))
+    _write(output, config, run, metrics)
     log.info("%d images at iteration %d; written to %s", len(subject.scenes), run.iteration, output)
     if config.track:
-        _track(config, run, figures)
-    return figures
+        _track(config, run, metrics)
+    return metrics
 
 
 def output_file(config: EvaluateConfig) -> Path:
-    """Return where the figures go; other data than the run's own has a file of its own."""
+    """Return where the metrics go; other data than the run's own has a file of its own."""
     if config.output is not None:
         return Path(config.output)
     return Path(config.run) / f"{_RESULT_FILE}{_other_data(config)}.json"
 
 
 def _other_data(config: EvaluateConfig) -> str:
-    """Return what tells figures of other data from those of the run's own."""
+    """Return what tells metrics of other data from those of the run's own."""
     if config.data is None:
         return ""
     values = json.dumps(config_values(config.data), sort_keys=True)
     return f"-{config.data.kind}-{sha256(values.encode()).hexdigest()[:8]}"
 
 
-def table(figures: dict[str, Value]) -> str:
+def metrics_table(metrics: dict[str, Measurement]) -> str:
     """Return numbers as one table, with their intervals, and each matrix as one of its own."""
     rows: list[list[str]] = []
     texts: list[str] = []
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if isinstance(value, list):
             texts.append(f"{name}\n{_matrix(name, value)}")
-        elif not _ends_an_interval(name, figures):
-            ends = (figures.get(name + LOW), figures.get(name + HIGH))
+        elif not _ends_an_interval(name, metrics):
+            ends = (metrics.get(name + LOW), metrics.get(name + HIGH))
             rows.append([name, *("" if each is None else _text(each) for each in (value, *ends))])
     if rows:
         columns = 4 if any(row[2] for row in rows) else 2  # no empty ones
@@ -107,7 +104,7 @@ def table(figures: dict[str, Value]) -> str:
             0,
             tabulate(
                 [row[:columns] for row in rows],
-                ("figure", "value", "from", "to (95 %)")[:columns],
+                ("metric", "value", "from", "to (95 %)")[:columns],
                 disable_numparse=True,
                 colalign=("left", "right", "right", "right")[:columns],
             ),
@@ -115,11 +112,11 @@ def table(figures: dict[str, Value]) -> str:
     return "\n\n".join(texts)
 
 
-def _ends_an_interval(name: str, figures: dict[str, Value]) -> bool:
-    return any(name.endswith(end) and name.removesuffix(end) in figures for end in (LOW, HIGH))
+def _ends_an_interval(name: str, metrics: dict[str, Measurement]) -> bool:
+    return any(name.endswith(end) and name.removesuffix(end) in metrics for end in (LOW, HIGH))
 
 
-def _text(value: Value) -> str:
+def _text(value: Measurement) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
@@ -131,18 +128,18 @@ def _matrix(name: str, rows: Sequence[Sequence[float]]) -> str:
 
 
 def _write(
-    output: Path, config: EvaluateConfig, run: TrainedRun, figures: dict[str, Value]
+    output: Path, config: EvaluateConfig, run: TrainedRun, metrics: dict[str, Measurement]
 ) -> None:
     content = {
         "run": str(run.folder),
         "iteration": run.iteration,
         "settings": config_values(config),
-        "figures": {name: _plain(value) for name, value in figures.items()},
+        "metrics": {name: _plain(value) for name, value in metrics.items()},
     }
     write_whole(output, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
-def _plain(value: Value) -> Any:
+def _plain(value: Measurement) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None  # JSON has no infinity and no nan
     return value
@@ -153,30 +150,19 @@ def _tracking(run: TrainedRun) -> WandbConfig:
     tracking = run.config.tracking
     if isinstance(tracking, WandbConfig):
         return tracking
-    return parse_as(
-        WandbConfig,
-        {
-            "kind": "wandb",
-            "mode": "auto",
-            "project": from_environment("WANDB_PROJECT", "air"),
-            "entity": from_environment("WANDB_ENTITY"),
-            "run_name": from_environment("WANDB_NAME", run.folder.name),
-            "group": from_environment("WANDB_RUN_GROUP"),
-            "job_type": from_environment("WANDB_JOB_TYPE", "evaluate"),
-            "tags": list_from_environment("WANDB_TAGS"),
-            "notes": from_environment("WANDB_NOTES"),
-        },
-    )
+    defaults = {"project": "air", "run_name": run.folder.name, "job_type": "evaluate"}
+    values = {field: wandb_default(field, defaults.get(field)) for field in WANDB_VARIABLES}
+    return parse_as(WandbConfig, {**values, "kind": "wandb", "mode": "auto"})
 
 
-def _track(config: EvaluateConfig, run: TrainedRun, figures: dict[str, Value]) -> None:
+def _track(config: EvaluateConfig, run: TrainedRun, metrics: dict[str, Measurement]) -> None:
     """Put the numbers into the summary of the run on W&B, and the confusion matrix beside them."""
     with held(run.folder):  # a run in training is writing to W&B itself
-        tracker = open_wandb(_tracking(run), run.folder, config_values(run.config))
-        if tracker is None:
+        tracker = _tracking(run).build(run.folder, config_values(run.config))
+        if isinstance(tracker, NullTracker):
             log.warning("track: W&B is disabled, so nothing was tracked")
             return
-        named = {f"test{_other_data(config)}/{name}": value for name, value in figures.items()}
+        named = {f"test{_other_data(config)}/{name}": value for name, value in metrics.items()}
         for name, value in named.items():
             if name.endswith("/confusion"):
                 tracker.log(run.iteration, {name: ConfusionMatrix(np.array(value))})

@@ -1,4 +1,4 @@
-"""Which pixel belongs to which object, where the data says so."""
+"""Which pixel belongs to which object, where the data has masks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
 from air.errors import NotKnownError
-from air.evaluation.subject import Subject, Value
+from air.evaluation.subject import Measurement, Subject
 
 
-def segmentation(subject: Subject) -> Iterator[tuple[str, Value]]:
+def segmentation(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """Compare the objects' own pixels with the true masks.
 
     Yields:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,13 +12,13 @@ from tqdm import tqdm
 
 from air.data.loading import load_data
 from air.data.scenes import Scenes
-from air.errors import ConfigError
-from air.evaluation.config import EvaluateConfig
+from air.errors import ConfigError, needs_extra
+from air.evaluation.config import EvaluateConfig, EvaluatorName
 from air.model.air import AIR
 from air.model.posterior import Posterior, joined
 from air.runs.trained import TrainedRun
 
-Value = float | int | list[list[int]] | list[list[float]]
+Measurement = float | int | list[list[int]] | list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,19 @@ class Subject:
 
 
 # Yields names and values; the evaluator's own name is put before them.
-Evaluator = Callable[[Subject], Iterator[tuple[str, Value]]]
+Evaluator = Callable[[Subject], Iterator[tuple[str, Measurement]]]
+
+
+def load_evaluator(name: EvaluatorName) -> Evaluator:
+    """Return an evaluator: the function of its name in the module of its name.
+
+    Raises:
+        MissingExtraError: a package that it needs is not installed.
+    """
+    with needs_extra("evaluate"):
+        module = importlib.import_module(f"{__package__}.{name}")
+    evaluator: Evaluator = getattr(module, name)
+    return evaluator
 
 
 def build_subject(run: TrainedRun, config: EvaluateConfig) -> Subject:

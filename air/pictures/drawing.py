@@ -9,8 +9,8 @@ from torch import Tensor
 
 from air.pictures.colours import step_colour
 
-CELL = 1.3  # inches, of a scene
-TITLE = 0.25  # inches, above the first row
+CELL_SIZE = 1.3  # inches, of a scene
+TITLE_HEIGHT = 0.25  # inches, above the first row
 FONT_SIZE = 8
 
 
@@ -53,12 +53,14 @@ def frame(axis: Axes, colour: str) -> None:
 
 def grid(num_rows: int, num_columns: int) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure with rows of panels for scenes, and room for titles above the first."""
-    figure = Figure(figsize=(CELL * num_columns, CELL * num_rows + TITLE), layout="constrained")
+    figure = Figure(
+        figsize=(CELL_SIZE * num_columns, CELL_SIZE * num_rows + TITLE_HEIGHT), layout="constrained"
+    )
     axes = figure.subplots(num_rows, num_columns, squeeze=False)
     return figure, [list(row) for row in axes]
 
 
 def blank(axis: Axes) -> None:
-    """Leave a panel empty, but for the name of its row if it is the first."""
+    """Leave a panel empty, except for the name of its row if it is the first."""
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)

@@ -21,9 +21,9 @@ from air.errors import ConfigError, NotKnownError
 from air.evaluation.held_out import confusion_matrix
 from air.model.air import AIR
 from air.model.posterior import Posterior
+from air.pictures.charts import draw_confusion, draw_training_curves
 from air.pictures.config import PictureName, SampleConfig, VisualizeConfig
 from air.pictures.figure_files import save_figure
-from air.pictures.figures import draw_confusion, draw_training_curves
 from air.pictures.latents import draw_window_places, draw_z_what_space
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes
 from air.pictures.reconstructions import draw_reconstructions
@@ -48,7 +48,7 @@ class Views:
     """What pictures are made from.
 
     Attributes:
-        run: what is looked at.
+        run: the trained run.
         scenes: held-out images, with what is known of the truth.
         posterior: what was inferred in them.
         shown: a few of them, of every count.

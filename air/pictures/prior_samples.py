@@ -32,7 +32,7 @@ def draw_prior_samples(canvases: Sequence[Tensor], counts: Sequence[int]) -> Fig
 def sample_scenes(air: AIR, count: int, num: int, seed: int) -> Tensor:
     """Draw scenes with a given number of objects, all else from the prior.
 
-    The random state of whoever calls is left alone.
+    The caller's random state is left alone.
 
     Args:
         air: whose objects are drawn.

@@ -67,13 +67,20 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
                 handler.close()
 
 
-def check_run_folder(run_dir: Path, resume: bool) -> None:
-    """Raise `RunFolderError` if the folder holds a run and should not, or holds none and should."""
+def check_run_folder(run_dir: Path, resume: bool, key: str = "resume") -> None:
+    """Raise `RunFolderError` if the folder holds a run and should not, or holds none and should.
+
+    Args:
+        run_dir: the folder.
+        resume: whether it must hold a run.
+        key: of the configuration, which names a folder that must hold one.
+    """
     if run_dir.exists() and not run_dir.is_dir():
-        raise RunFolderError(f"{run_dir}: must be a folder, got a file")
+        name = f"{key}: {run_dir}" if resume else str(run_dir)
+        raise RunFolderError(f"{name}: must be a folder, got a file")
     holds_run = (run_dir / CONFIG_FILE).exists()
     if resume and not holds_run:
-        raise RunFolderError(f"resume: {run_dir} holds no run (it has no {CONFIG_FILE})")
+        raise RunFolderError(f"{key}: {run_dir} holds no run (it has no {CONFIG_FILE})")
     if holds_run and not resume:
         raise RunFolderError(
             f"{run_dir}: already holds a run, which is never overwritten; "
@@ -129,13 +136,17 @@ def read_overrides(run_dir: Path) -> list[str] | None:
     return [str(override) for override in overrides]
 
 
-def read_config(run_dir: Path) -> dict[str, Any]:
+def read_config(run_dir: Path, key: str = "resume") -> dict[str, Any]:
     """Return the values of the run that a folder holds.
+
+    Args:
+        run_dir: the folder.
+        key: of the configuration, which names the folder.
 
     Raises:
         RunFolderError: the folder holds no run, or its config.yaml cannot be read.
     """
-    check_run_folder(run_dir, resume=True)
+    check_run_folder(run_dir, resume=True, key=key)
     try:
         values = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

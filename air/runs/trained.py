@@ -34,7 +34,7 @@ class TrainedRun:
 
 
 def open_run(folder: str | Path, which: WhichCheckpoint = "latest") -> TrainedRun:
-    """Read a run's folder; a run that is still being trained can be looked at too.
+    """Read the run that the key `run` names; one that is still being trained will do.
 
     Args:
         folder: the run's.
@@ -46,7 +46,7 @@ def open_run(folder: str | Path, which: WhichCheckpoint = "latest") -> TrainedRu
             and the one before it is not, that is used, with a warning.
     """
     folder = Path(folder)
-    config = parse_config(read_config(folder))
+    config = parse_config(read_config(folder, key="run"))
     path, checkpoint = open_checkpoint(folder, which)
     air = rebuild(checkpoint, path)
     schedule = config.prior.build(air.num_steps)

@@ -1,1 +1,1 @@
-"""Where a run's figures go: `metrics.jsonl` always, and a service if one is configured."""
+"""Where a run's metrics go: `metrics.jsonl` always, and a service if one is configured."""

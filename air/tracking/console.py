@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Shows how far training is, with figures and the time left.
+    """Shows how far training is, with metrics and the time left.
 
     Args:
         total: iterations in all.
@@ -28,9 +28,9 @@ class Progress:
         self._shown = shown
         self._total = total
         self._begin = initial, time.perf_counter()
-        # The first iteration records the step, or compiles it, and tells nothing about the others.
+        # The first iteration records the step, or compiles it, and says nothing about the others.
         self._first: tuple[int, float] | None = None
-        self._figures: dict[str, float] = {}
+        self._metrics: dict[str, float] = {}
         self._on_exit = contextlib.ExitStack()
         self._bar: tqdm[NoReturn] | None = None
 
@@ -57,10 +57,10 @@ class Progress:
         if self._bar is not None:
             self._bar.update(iteration - self._bar.n)
 
-    def show(self, iteration: int, **figures: float) -> None:
-        """Show figures, beside those shown before that are not given again."""
-        self._figures |= figures
-        text = ", ".join(f"{name} {value:.4g}" for name, value in self._figures.items())
+    def show(self, iteration: int, **metrics: float) -> None:
+        """Show metrics, beside earlier ones that are not given again."""
+        self._metrics |= metrics
+        text = ", ".join(f"{name} {value:.4g}" for name, value in self._metrics.items())
         if self._bar is not None:
             self._bar.set_postfix_str(text)
             return

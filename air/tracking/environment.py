@@ -1,24 +1,32 @@
-"""Defaults that come from the environment; a variable that is empty counts as unset."""
+"""What W&B's environment variables say; one that is empty counts as unset."""
 
 from __future__ import annotations
 
 import os
 
+WANDB_VARIABLES = {  # by the field of `WandbConfig` whose default each is
+    "mode": "WANDB_MODE",
+    "project": "WANDB_PROJECT",
+    "entity": "WANDB_ENTITY",
+    "run_name": "WANDB_NAME",
+    "group": "WANDB_RUN_GROUP",
+    "job_type": "WANDB_JOB_TYPE",
+    "tags": "WANDB_TAGS",
+    "notes": "WANDB_NOTES",
+}
 
-def from_environment(name: str, default: str | None = None) -> str | None:
-    """Return a variable, or the default where it is unset.
+
+def wandb_default(field: str, default: str | None = None) -> str | list[str] | None:
+    """Return what the environment says for a field of `WandbConfig`.
 
     Args:
-        name: of the variable.
-        default: None for nothing.
+        field: its name.
+        default: where the variable is unset.
+
+    Returns:
+        The text; of tags, which have no other default, those between the commas.
     """
-    return os.environ.get(name) or default
-
-
-def list_from_environment(name: str) -> list[str]:
-    """Return what a variable has between its commas; nothing where it is unset.
-
-    Args:
-        name: of the variable.
-    """
-    return [part.strip() for part in os.environ.get(name, "").split(",") if part.strip()]
+    text = os.environ.get(WANDB_VARIABLES[field])
+    if field == "tags":
+        return [tag.strip() for tag in (text or "").split(",") if tag.strip()]
+    return text or default

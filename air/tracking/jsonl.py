@@ -18,21 +18,21 @@ class JSONLTracker:
 
     Args:
         path: the file. A last line that a crash tore is removed.
-        keep_until: on resuming, the iteration to go on from: later lines are removed too, because
+        keep_until: the iteration from which a run resumes: later lines are removed too, because
             they will be written again. None keeps them all.
-        looks_again: whether the first thing to come is a look at the held-out images at
-            `keep_until`; the line of an earlier one is removed then.
+        evaluates_again: whether the run resumes with the evaluation at `keep_until`; the line of an
+            earlier one is removed then.
 
     Raises:
         WriteError: the file cannot be written.
     """
 
     def __init__(
-        self, path: Path, keep_until: int | None = None, looks_again: bool = False
+        self, path: Path, keep_until: int | None = None, evaluates_again: bool = False
     ) -> None:
         self._path = path
         if path.exists():
-            _cut(path, math.inf if keep_until is None else keep_until, looks_again)
+            _cut(path, math.inf if keep_until is None else keep_until, evaluates_again)
         with naming(path):
             self._file = path.open("ab", buffering=0)
 
@@ -78,13 +78,13 @@ def _whole_lines(path: Path) -> list[str]:
     return [line for line in lines if line.endswith("\n")]
 
 
-def _cut(path: Path, keep_until: float, looks_again: bool) -> None:
+def _cut(path: Path, keep_until: float, evaluates_again: bool) -> None:
     kept = []
     for text in _whole_lines(path):
         line = json.loads(text)
-        is_look = any(name.startswith("val/") for name in line)
+        is_evaluation = any(name.startswith("val/") for name in line)
         at_end = line["iteration"] == keep_until
-        if line["iteration"] <= keep_until and not (looks_again and at_end and is_look):
+        if line["iteration"] <= keep_until and not (evaluates_again and at_end and is_evaluation):
             kept.append(text)
     write_whole(path, "".join(kept).encode())
 

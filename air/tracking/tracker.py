@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
-    """Where a run's figures go."""
+    """Where a run's metrics go."""
 
     def log(self, iteration: int, values: Mapping[str, Value]) -> None:
         """Record values by name, such as "val/count_accuracy", at an iteration."""
@@ -32,7 +32,7 @@ class Tracker(Protocol):
         ...
 
     def finish(self, exit_code: int) -> None:
-        """Close; 0 means that the run did what it set out to do."""
+        """Close; an exit code of 0 means that the run has finished."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The trackers of a run: `metrics.jsonl`, and the service that is configured, as one."""
+"""All that records a run, as one tracker: `metrics.jsonl`, and the service that is configured."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import assert_never
-
 from air.errors import WriteError
 from air.runs.folder import METRICS_FILE
-from air.tracking.config import NoTrackingConfig, TrackingConfig, TrackioConfig, WandbConfig
+from air.tracking.config import TrackingConfig
 from air.tracking.jsonl import JSONLTracker
 from air.tracking.tracker import Tracker
-from air.tracking.trackio_tracker import TrackioTracker, check_trackio
 from air.tracking.values import Value
-from air.tracking.wandb_tracker import check_wandb, open_wandb
 
 log = logging.getLogger(__name__)
 
@@ -77,20 +73,12 @@ class Trackers:
                 )
 
 
-def check_tracking(config: TrackingConfig) -> None:
-    """Raise what `build_tracker` would, before anything is written."""
-    if isinstance(config, WandbConfig):
-        check_wandb(config)
-    if isinstance(config, TrackioConfig):
-        check_trackio(config)
-
-
 def build_tracker(
     config: TrackingConfig,
     run_dir: Path,
     resolved_config: dict[str, Any],
     resume_iteration: int | None,
-    looks_again: bool = False,
+    evaluates_again: bool = False,
 ) -> Tracker:
     """Open the trackers of a run.
 
@@ -98,25 +86,14 @@ def build_tracker(
         config: which service, if any.
         run_dir: the run's folder.
         resolved_config: every value of the run.
-        resume_iteration: where a resumed run goes on; None for a new one.
-        looks_again: whether a resumed run has only its last look at the held-out images before it.
+        resume_iteration: from which the run resumes; None for a new one.
+        evaluates_again: whether only the last evaluation of a resumed run is still to come.
 
     Raises:
         ConfigError: the service does not accept the configuration, or W&B online has no API key.
         MissingExtraError: the service's package is not installed.
         WriteError: metrics.jsonl cannot be written.
     """
-    trackers: list[Tracker] = []
-    match config:
-        case WandbConfig():
-            service = open_wandb(config, run_dir, resolved_config)
-            if service is not None:
-                trackers.append(service)
-        case TrackioConfig():
-            trackers.append(TrackioTracker(config, run_dir, resolved_config))
-        case NoTrackingConfig():
-            pass
-        case _:
-            assert_never(config)
-    record = JSONLTracker(run_dir / METRICS_FILE, resume_iteration, looks_again)
-    return Trackers([record, *trackers])
+    service = config.build(run_dir, resolved_config)
+    record = JSONLTracker(run_dir / METRICS_FILE, resume_iteration, evaluates_again)
+    return Trackers([record, service])

@@ -15,7 +15,7 @@ from typing import Any
 from air.errors import ConfigError, needs_extra
 from air.runs.files import write_whole
 from air.tracking.config import TrackioConfig
-from air.tracking.drawing import with_windows
+from air.tracking.overlays import with_windows
 from air.tracking.values import ConfusionMatrix, Histogram, Value
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,9 @@ class TrackioTracker:
 
     Args:
         config: project, name, group, and where the database is.
-        run_dir: the run's folder, which holds the run's name in Trackio, so that a resumed run goes
-            on under the same name. It has some random characters, since Trackio tells runs apart
-            by their names alone.
+        run_dir: the run's folder, which holds the run's name in Trackio, so that a resumed run
+            keeps it. It ends in random characters, since Trackio tells runs apart by their names
+            alone.
         resolved_config: every value of the run.
 
     Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from air.errors import ConfigError
+from air.tracking.environment import WANDB_VARIABLES
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -16,12 +17,9 @@ _MODES: dict[str, Mode] = {
     **{"online": "online", "offline": "offline", "disabled": "disabled"},
     **{"run": "online", "dryrun": "offline"},  # W&B's older names
 }
-# The configuration has them for its defaults, where a resumed run or the command line may differ.
-_CONFIGURED = (
-    *("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_NAME", "WANDB_NOTES", "WANDB_TAGS"),
-    *("WANDB_RUN_GROUP", "WANDB_JOB_TYPE", "WANDB_MODE"),
-)
-_OF_ITS_SWEEPS = ("WANDB_PROJECT", "WANDB_ENTITY")  # which W&B's own sweeps take from there alone
+_MODE = WANDB_VARIABLES["mode"]
+# W&B's own sweeps choose these, and nothing but the environment tells it.
+_OF_ITS_SWEEPS = {WANDB_VARIABLES[field] for field in ("project", "entity")}
 
 
 @contextlib.contextmanager
@@ -34,9 +32,10 @@ def wandb_environment(folder: Path | None = None) -> Iterator[None]:
             What the user has set comes first. None: nothing is kept.
     """
     before = {name: text for name, text in os.environ.items() if name.startswith("WANDB_")}
-    hidden = set(_CONFIGURED)
+    # The configuration says these, where a resumed run or the command line may differ.
+    hidden = set(WANDB_VARIABLES.values())
     if before.get("WANDB_SWEEP_ID"):
-        hidden -= set(_OF_ITS_SWEEPS)
+        hidden -= _OF_ITS_SWEEPS
     seen = {name: text for name, text in before.items() if text and name not in hidden}
     kept = {"WANDB_CACHE_DIR": "cache", "WANDB_DATA_DIR": "data"} if folder else {}
     for name, part in kept.items():
@@ -50,7 +49,7 @@ def wandb_environment(folder: Path | None = None) -> Iterator[None]:
 
 
 def _replace(old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Leave other variables alone, such as W&B's own note of its service."""
+    """Replace some variables; others, such as the one by which W&B finds its service, stay."""
     for name in old.keys() - new.keys():
         os.environ.pop(name, None)
     os.environ.update(new)
@@ -75,10 +74,10 @@ def resolve_mode(
     saved_mode: Callable[[], str],
     key_is_configured: Callable[[], bool],
 ) -> Mode:
-    """Say what `tracking.mode` comes to; nothing here ever asks at a prompt.
+    """Return the mode that `tracking.mode` stands for; nothing here ever asks at a prompt.
 
     Args:
-        configured: auto, online, offline or disabled. For auto, the first that says more counts:
+        configured: auto, online, offline or disabled. For auto, the first of these that is set:
         environment: of the process, with `WANDB_MODE`; dryrun is offline, and run is online.
         saved_mode: what W&B's settings files say, such as after `wandb offline`; or online.
         key_is_configured: whether W&B would find an API key: online, or offline without one.
@@ -91,7 +90,7 @@ def resolve_mode(
     """
     source, mode = "tracking.mode", configured
     if mode == "auto":
-        source, mode = "WANDB_MODE", environment.get("WANDB_MODE") or "auto"
+        source, mode = _MODE, environment.get(_MODE) or "auto"
     if mode == "auto":
         source, mode = "mode in W&B's settings", saved_mode()
         if mode == "online":  # which is what W&B says where there is none, too
@@ -130,7 +129,7 @@ def saved_mode() -> str:
 
 
 def key_is_configured() -> bool:
-    """Say whether W&B would find an API key without asking: environment, settings or netrc.
+    """Return whether W&B would find an API key without asking: environment, settings or netrc.
 
     Raises:
         ConfigError: a key is there but malformed, or W&B cannot read its own settings.
@@ -160,9 +159,9 @@ def _found() -> Iterator[None]:
         with wandb_environment():
             yield
     except (wandb.Error, ValueError) as error:
-        raise ConfigError(f"tracking.mode: W&B cannot log in: {one_line(error)}") from None
+        raise ConfigError(f"tracking.mode: W&B cannot log in: {message_line(error)}") from None
 
 
-def one_line(error: Exception) -> str:
+def message_line(error: Exception) -> str:
     """Return the message of one of W&B's errors."""
     return " ".join(str(error).split())

@@ -15,12 +15,13 @@ from typing import Any
 from air.errors import ConfigError
 from air.runs.files import write_whole
 from air.tracking.config import WandbConfig
+from air.tracking.tracker import NullTracker, Tracker
 from air.tracking.values import ConfusionMatrix, Histogram, Picture, Value
 from air.tracking.wandb_session import (
     Mode,
     check_root,
     find_mode,
-    one_line,
+    message_line,
     root_folder,
     wandb_environment,
 )
@@ -43,7 +44,7 @@ class WandbTracker:
         config: project, name, group and so on.
         mode: online or offline. Online without an answer from the server becomes offline.
         run_dir: the run's folder; W&B's files go below it, or below `WANDB_DIR`. The run's id is
-            kept there, so that a resumed run goes on under the same id.
+            kept there, so that a resumed run keeps its id.
         resolved_config: every value of the run.
     """
 
@@ -75,7 +76,7 @@ class WandbTracker:
         except wandb.Error as error:
             if mode != "online":
                 raise
-            log.warning("W&B cannot be reached; this run is kept offline: %s", one_line(error))
+            log.warning("W&B cannot be reached; this run is kept offline: %s", message_line(error))
             self._end_session()  # else W&B's service process believes that the id is in use
             self._run = self._start("offline", settings, resolved_config)
         self._sync_command = f"wandb sync {shlex.quote(str(Path(self._run.dir).parent))}"
@@ -201,16 +202,19 @@ class WandbTracker:
         return self._wandb.Image(picture.image, caption=picture.caption, boxes=boxes)
 
 
-def open_wandb(
-    config: WandbConfig, run_dir: Path, resolved_config: dict[str, Any]
-) -> WandbTracker | None:
-    """Start a W&B run in the mode that configuration and environment come to; None if disabled.
+def open_wandb(config: WandbConfig, run_dir: Path, resolved_config: dict[str, Any]) -> Tracker:
+    """Start a W&B run in the mode that configuration and environment come to.
+
+    Returns:
+        The run's tracker; one that records nothing if W&B is disabled.
 
     Raises:
         ConfigError: as `check_wandb`.
     """
     mode = check_wandb(config)
-    return None if mode == "disabled" else WandbTracker(config, mode, run_dir, resolved_config)
+    if mode == "disabled":
+        return NullTracker()
+    return WandbTracker(config, mode, run_dir, resolved_config)
 
 
 def check_wandb(config: WandbConfig) -> Mode:
@@ -227,7 +231,7 @@ def check_wandb(config: WandbConfig) -> Mode:
         try:
             wandb.Settings(**_described(config))
         except (wandb.Error, ValueError) as error:
-            raise ConfigError(f"tracking: W&B does not accept it: {one_line(error)}") from None
+            raise ConfigError(f"tracking: W&B does not accept it: {message_line(error)}") from None
         check_root()
     return mode
 
@@ -255,4 +259,4 @@ def _run_id(run_dir: Path) -> str:
 
 
 def _ignore(record: logging.LogRecord) -> None:
-    """Keep quiet, on a full disk, about each line that W&B cannot write about itself."""
+    """Print nothing, on a full disk, for each line that W&B cannot write to its own log."""

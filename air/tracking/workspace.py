@@ -1,4 +1,4 @@
-"""A dashboard on W&B: which panels stand where, and in what order the runs come.
+"""A dashboard on W&B: its panels, and the order of its runs.
 
 Only this module imports wandb-workspaces, and only when it is called.
 """

@@ -27,7 +27,7 @@ from air.runs.checkpoint import load_weights, read_latest, when_written
 from air.runs.folder import PICTURES_FOLDER, check_run_folder, claimed, write_config
 from air.runs.result import RunResult, discard_result, failure, write_result
 from air.tracking.tracker import NullTracker, Tracker
-from air.tracking.trackers import build_tracker, check_tracking
+from air.tracking.trackers import build_tracker
 from air.training.gradients import check_step
 from air.training.launch import ALONE, Launch, find_launch
 from air.training.processes import Processes, check_shares, joined, share_dreams
@@ -82,7 +82,7 @@ def _train(
     resume = config.resume is not None
     if processes.is_first:
         check_run_folder(run_dir, resume)
-        check_tracking(config.tracking)
+        config.tracking.check()
         data = load_data(config.data)
         for line in [*config.inference.remarks, *remarks(data.train)]:
             log.warning("%s", line)

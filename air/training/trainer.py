@@ -144,7 +144,7 @@ class Trainer:
     def _look(self, scenes: Scenes) -> tuple[Evaluation, bool]:
         evaluation = self._evaluate(scenes)
         is_best = self.best.see(self.iteration, self._comparable(evaluation))
-        values: dict[str, Value] = {**evaluation.figures(self.air.num_steps)}
+        values: dict[str, Value] = {**evaluation.metrics(self.air.num_steps)}
         num_pictures = min(self.config.train.num_pictures, len(scenes))
         if num_pictures:
             shown = scenes.varied(num_pictures)

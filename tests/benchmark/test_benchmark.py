@@ -91,9 +91,9 @@ def test_accuracy_is_that_of_infer_on_the_held_out_images():
     scenes = Scenes(images, truth, None, None)
     assert count_accuracy(model, scenes) == 0.75
     (row,) = measure_accuracy([config], Data(train=scenes, test=scenes), 0.0, 2)
-    assert [look[0] for look in row.looks] == [2, 3]
+    assert [each[0] for each in row.evaluations] == [2, 3]
     assert row.iterations_to_target == 2
-    assert row.seconds_to_target == row.looks[0][1] < row.seconds
+    assert row.seconds_to_target == row.evaluations[0][1] < row.seconds
     with pytest.raises(DataError, match="counts"):
         count_accuracy(model, Scenes(images, None, None, None))
 

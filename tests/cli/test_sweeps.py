@@ -146,7 +146,7 @@ def test_a_fault_of_the_program_is_reported_with_its_traceback(sweep, trained, t
 def test_a_sweep_without_failures_ends_with_0(sweep, trained, tmp_path):
     status, out, err = sweep("seed=1,2")
     assert (status, err) == (0, "")
-    assert f"if it stops, go on with: python {SCRIPT} -m experiment=smoke" in out
+    assert f"if it stops, resume it with: python {SCRIPT} -m experiment=smoke" in out
     assert not (tmp_path / "sweep" / ".failed").exists()
 
 
@@ -172,8 +172,8 @@ def test_two_files_of_odd_names_are_two_jobs_in_the_folder_of_the_start(sweep, t
     expected = [str(tmp_path / name) for name in ("a=1.npz", "b [2].npz")]
     assert [config.data.path for config, _, _ in trained] == expected
     assert [run_dir for _, run_dir, _ in trained] == [tmp_path / "my sweep=1" / job for job in "01"]
-    # What is printed goes on with it.
-    (words,) = re.findall("if it stops, go on with: python .*?train.py (.*)", out)
+    # The printed command resumes it.
+    (words,) = re.findall("if it stops, resume it with: python .*?train.py (.*)", out)
     assert shlex.split(words)[-1] == "hydra.sweep.dir='my sweep=1'"
     assert sweep(*shlex.split(words)[1:], folder=None, first=())[0] == 0
     assert [config.data.path for config, _, _ in trained] == 2 * expected
@@ -219,7 +219,9 @@ def test_a_stopped_job_stops_the_sweep(sweep, trained, tmp_path, monkeypatch, ca
     ((say, *arguments),) = at_exit
     say(*arguments)
     err = capfd.readouterr().err
-    assert err.startswith(f"the sweep stopped; go on with: python {SCRIPT} -m experiment=smoke ")
+    assert err.startswith(
+        f"the sweep stopped; resume it with: python {SCRIPT} -m experiment=smoke "
+    )
     assert err.endswith(" seed=1,15,2 hydra.sweep.dir=sweep\n")
     assert status == TRY_AGAIN
     assert [config.seed for config, _, _ in trained] == [1, 15]

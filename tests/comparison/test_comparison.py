@@ -7,7 +7,7 @@ import pytest
 
 from air.cli.compose import compose_values
 from air.comparison.effects import main_effects
-from air.comparison.figures import (
+from air.comparison.measures import (
     Metric,
     best_value,
     choose_metric,
@@ -57,7 +57,7 @@ def grid(tmp_path):
     return runs
 
 
-# --- figures --------------------------------------------------------------------------------------
+# --- measures -------------------------------------------------------------------------------------
 
 
 def test_mean_and_standard_deviation_of_a_sample():

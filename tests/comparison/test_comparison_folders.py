@@ -8,16 +8,17 @@ import sys
 
 import pytest
 import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from air.cli.compose import CONF
+from air.cli.compose import CONF, hydra_on_conf
 from air.cli.jobs import sweep_jobs
 from air.comparison.config import CompareConfig
 from air.comparison.reading import read_runs
 from air.comparison.report import compare_runs, output_folder
 from air.comparison.unfinished import commands
 from air.config.parsing import parse_as
-from air.errors import ConfigError
+from air.errors import ConfigError, RunFolderError
 from air.runs.lock import held
 from tests.helpers.in_process import run_script
 from tests.helpers.repository import REPOSITORY
@@ -50,12 +51,28 @@ def compare_command(*overrides, cwd=None):
 # --- what a sweep should have ---------------------------------------------------------------------
 
 
-def test_jobs_are_those_of_hydras_own_sweeper(tmp_path):
-    overrides = ["prior=glob(li*,exclude=x)", "seed=range(2)", "optim.lr=0.1, 0.2", "name='a b'"]
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["prior=glob(li*,exclude=x)", "seed=range(2)", "optim.lr=0.1, 0.2", "name='a b'"],
+        ["seed=2,1", "model.num_steps=4", "seed=0,3", "+model.new=[1,2],[3]", "~tracking"],
+        ["optim.lr=tag(log,choice(0.1,0.2))", "name=sort('b c',a,reverse=true)", "resume=null"],
+    ],
+)
+def test_jobs_are_those_of_hydras_own_sweeper(overrides, tmp_path):
     sweep = make_sweep(tmp_path / "sweep", overrides, params={"model.num_steps": "2,3"})
-    jobs = sweep_jobs(sweep)
-    assert len(jobs) == 8
-    assert jobs[5] == ["model.num_steps=3", "prior=linear", "seed=0", "optim.lr=0.2", "name='a b'"]
+    with hydra_on_conf() as config_loader:
+        parser = OverridesParser.create(config_loader=config_loader)
+        parsed = parser.parse_overrides(["model.num_steps=2,3", *overrides])
+        (expected,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    assert sweep_jobs(sweep) == expected
+    assert len(expected) > 1
+
+
+def test_an_interval_is_none_of_a_grid(tmp_path):
+    sweep = make_sweep(tmp_path / "sweep", ["optim.lr=interval(0.1,1)"])
+    with pytest.raises(RunFolderError, match=r"multirun\.yaml: optim\.lr: has an interval"):
+        sweep_jobs(sweep)
 
 
 def test_what_is_missing_is_named_with_its_number(tmp_path):

@@ -252,7 +252,7 @@ def test_any_settings_give_true_scenes(canvas_size, min_objects, more, scale_mea
 
 
 def test_a_digit_never_exceeds_the_canvas(train_digits):
-    config = scene_config(canvas_size=20, max_objects=1, digit_scale_mean=0.5, digit_scale_sd=1.0)
+    config = scene_config(canvas_size=20, max_objects=1, digit_scale_mean=1.4, digit_scale_sd=1.0)
     check_truth(draw_scenes(train_digits, config, 200, 0), config)
 
 

@@ -244,7 +244,7 @@ def test_the_command_serves_the_page_until_ctrl_c(smoke_run):
     ("overrides", "message"),
     [
         ([], "run: is required, but missing"),
-        (["run=nowhere"], "nowhere holds no run"),
+        (["run=nowhere"], "error: run: nowhere holds no run"),
         (["run={empty}"], "has no checkpoint yet"),
         (["run={run}", "port={taken}"], "port: {taken} on 127.0.0.1 cannot be used (Address alre"),
         (["run={run}", "port=65536"], "port: must be less than 65536, got 65536"),

@@ -33,8 +33,8 @@ def evaluate(*overrides, cwd=None, env=None):
     )
 
 
-def figures_of(path):
-    return json.loads(path.read_text())["figures"]
+def metrics_of(path):
+    return json.loads(path.read_text())["metrics"]
 
 
 def test_figures_are_printed_written_and_the_same_for_any_batch_size(run, tmp_path):
@@ -42,15 +42,15 @@ def test_figures_are_printed_written_and_the_same_for_any_batch_size(run, tmp_pa
     assert result.returncode == 0, result.stderr
     assert "counts/accuracy" in result.stdout
     assert "Average Recall" not in result.stdout  # of a library: it would tell tables of its own
-    first = figures_of(run / "evaluation.json")
+    first = metrics_of(run / "evaluation.json")
     assert first["bound/num_images"] == 2
     assert {path.name for path in tmp_path.iterdir()} == {"run"}  # nothing of Hydra's own
     assert run_script("evaluate", f"run={run}", *SMALL, "batch_size=7").returncode == 0
-    second = figures_of(run / "evaluation.json")
+    second = metrics_of(run / "evaluation.json")
     assert first.keys() == second.keys()
     for name in first:
         # null stands for nan: a share of nothing, such as boxes where none was found.
-        pair = (np.array(figures[name], dtype=float) for figures in (first, second))
+        pair = (np.array(metrics[name], dtype=float) for metrics in (first, second))
         np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
@@ -60,7 +60,7 @@ def test_images_without_truth_are_evaluated_as_far_as_can_be(run, tmp_path):
     result = run_script("evaluate", f"run={run}", *SMALL, *data, "num_steps=5")
     assert result.returncode == 0, result.stderr
     (written,) = run.glob("evaluation-npz-*.json")  # not in the place of the run's own
-    names = {name.split("/")[0] for name in figures_of(written)}
+    names = {name.split("/")[0] for name in metrics_of(written)}
     assert names == {"elbo", "bound", "reconstruction"}
     for missing in ("counts", "boxes", "segmentation"):
         assert f"{missing}: not measured: the data has no" in result.stdout + result.stderr
@@ -80,14 +80,14 @@ def test_generalisation_and_downstream_tasks(run):
         "downstream.num_unlabelled=100",
     )
     assert result.returncode == 0, result.stderr
-    figures = figures_of(run / "evaluation.json")
-    assert {"generalisation/count_3_accuracy", "generalisation/canvas_60_accuracy"} < set(figures)
+    metrics = metrics_of(run / "evaluation.json")
+    assert {"generalisation/count_3_accuracy", "generalisation/canvas_60_accuracy"} < set(metrics)
     # 40 digits find no room: said, and left out.
     assert "generalisation: count_40 not measured: " in result.stdout + result.stderr
-    assert "generalisation/count_40_accuracy" not in figures
+    assert "generalisation/count_40_accuracy" not in metrics
     for code in ("latents", "pixels", "vae"):
         for task in ("sum", "ascending"):
-            assert 0 <= figures[f"downstream/{task}_from_{code}_with_10"] <= 1
+            assert 0 <= metrics[f"downstream/{task}_from_{code}_with_10"] <= 1
 
 
 def test_figures_go_to_wandb_as_a_run_of_their_own(run):
@@ -97,12 +97,12 @@ def test_figures_go_to_wandb_as_a_run_of_their_own(run):
     (folder,) = offline_runs(run)
     tracked = read_offline_run(folder)
     assert (tracked.project, tracked.job_type) == ("mine", "evaluate")
-    accuracy = figures_of(run / "evaluation.json")["counts/accuracy"]
+    accuracy = metrics_of(run / "evaluation.json")["counts/accuracy"]
     assert tracked.summary["test/counts/accuracy"] == pytest.approx(accuracy)
     (line,) = [line for line in tracked.history if "test/counts/confusion.path" in line]
     assert line["iteration"] == 20
     kept = json.loads((folder / "files" / line["test/counts/confusion.path"]).read_text())
-    confusion = figures_of(run / "evaluation.json")["counts/confusion"]
+    confusion = metrics_of(run / "evaluation.json")["counts/confusion"]
     assert [row[1:] for row in kept["data"]] == confusion
 
 
@@ -110,7 +110,7 @@ def test_figures_go_to_wandb_as_a_run_of_their_own(run):
     ("overrides", "message"),
     [
         ([], "run: is required, but missing"),
-        (["run=nowhere"], "nowhere holds no run"),
+        (["run=nowhere"], "error: run: nowhere holds no run"),
         (["run={run}", "evaluators=[count]"], "evaluators.0: must be 'counts', "),
         (["run={run}", "evaluators=[]"], "evaluators: "),
         (["run={run}", "num_imagse=3"], "num_imagse: no such key; did you mean num_images?"),
@@ -118,6 +118,10 @@ def test_figures_go_to_wandb_as_a_run_of_their_own(run):
         (["run={run}", "output=no/such/folder.json"], "output: must be a file in a folder"),
         (["run={run}", "data=multi_mnist", "data.canvas_size=60"], "data: must have images of 50"),
         (["run={run}", "data=npz"], "data.path: is required, but missing"),
+        (
+            ["run={run}", "data=multi_mnist", "data.min_objects=5"],
+            "data.min_objects: must be at most",
+        ),
     ],
 )
 def test_bad_input_is_one_line(run, overrides, message):

@@ -1,7 +1,8 @@
-"""Every figure of an evaluation against a case worked out by hand, or a library."""
+"""Every metric of an evaluation against a case worked out by hand, or a library."""
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,21 +13,20 @@ from air.cli.compose import CONF
 from air.config.parsing import parse_as
 from air.data.scenes import Scenes
 from air.errors import ConfigError, NotKnownError
-from air.evaluation.bound import bound, check_num_samples, importance_bound, log_weights
+from air.evaluation.bound import bound, importance_bound, log_weights
 from air.evaluation.boxes import boxes, matched, tight_boxes
-from air.evaluation.config import EvaluateConfig
+from air.evaluation.config import EvaluateConfig, EvaluatorName
 from air.evaluation.counts import counts
 from air.evaluation.downstream import latent_code, tasks, two_digit_scenes
 from air.evaluation.elbo import elbo
-from air.evaluation.evaluators import Subject
 from air.evaluation.generalisation import scaled
 from air.evaluation.held_out import elbo_parts
 from air.evaluation.interval import interval
 from air.evaluation.plain_vae import PlainVAE, train_vae
 from air.evaluation.reconstruction import reconstruction
-from air.evaluation.report import table
+from air.evaluation.report import metrics_table
 from air.evaluation.segmentation import assigned, segmentation
-from air.evaluation.subject import infer_in_batches
+from air.evaluation.subject import Subject, infer_in_batches, load_evaluator
 from air.model.posterior import Posterior
 from air.runs.trained import TrainedRun
 from tests.helpers.models import tiny
@@ -38,6 +38,11 @@ def evaluate_config(**changes):
     values = yaml.safe_load((CONF / "evaluate.yaml").read_text())
     values = {k: v for k, v in values.items() if k not in ("defaults", "hydra")}
     return parse_as(EvaluateConfig, {**values, "run": "nowhere", **changes})
+
+
+@pytest.mark.parametrize("name", get_args(EvaluatorName))
+def test_every_evaluator_is_the_function_of_its_name(name):
+    assert load_evaluator(name).__name__ == name
 
 
 def posterior_of(count_probs, boxes=None, z_where=None, z_what=None, reconstruction=None):
@@ -67,31 +72,31 @@ def test_counts_of_four_images():
     """Sure and right, sure and wrong, three quarters sure and right twice."""
     probs = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.25, 0.75], [0.0, 0.75, 0.25]])
     scenes = Scenes(blank(4), torch.tensor([0, 2, 2, 1]), None, None)
-    figures = dict(counts(subject_of(scenes, posterior_of(probs))))
-    assert figures["accuracy"] == 0.75
-    assert figures["accuracy_low"] <= 0.75 <= figures["accuracy_high"]
-    assert (figures["accuracy_at_0"], figures["accuracy_at_1"]) == (1.0, 1.0)
-    assert figures["accuracy_at_2"] == 0.5
-    assert figures["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    metrics = dict(counts(subject_of(scenes, posterior_of(probs))))
+    assert metrics["accuracy"] == 0.75
+    assert metrics["accuracy_low"] <= 0.75 <= metrics["accuracy_high"]
+    assert (metrics["accuracy_at_0"], metrics["accuracy_at_1"]) == (1.0, 1.0)
+    assert metrics["accuracy_at_2"] == 0.5
+    assert metrics["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
     # In bins: two of confidence 1, one right; two of 0.75, both right.
-    assert figures["calibration_error"] == pytest.approx(0.5 * 0.5 + 0.5 * 0.25)
-    assert figures["reliability"] == [pytest.approx([0.75, 1.0]), pytest.approx([1.0, 0.5])]
+    assert metrics["calibration_error"] == pytest.approx(0.5 * 0.5 + 0.5 * 0.25)
+    assert metrics["reliability"] == [pytest.approx([0.75, 1.0]), pytest.approx([1.0, 0.5])]
 
 
 def test_a_sampled_count_is_right_as_often_as_q_says():
     probs = torch.tensor([[0.1, 0.7, 0.2]]).expand(20_000, -1)
     scenes = Scenes(blank(1).expand(20_000, -1, -1), torch.full((20_000,), 2), None, None)
-    figures = dict(counts(subject_of(scenes, posterior_of(probs))))
-    assert figures["accuracy"] == 0
-    assert figures["accuracy_of_a_sample"] == pytest.approx(0.2, abs=4 * math.sqrt(0.16 / 20_000))
+    metrics = dict(counts(subject_of(scenes, posterior_of(probs))))
+    assert metrics["accuracy"] == 0
+    assert metrics["accuracy_of_a_sample"] == pytest.approx(0.2, abs=4 * math.sqrt(0.16 / 20_000))
 
 
 def test_more_objects_than_the_model_has_steps_are_mistakes():
     probs = torch.tensor([[0.0, 0.1, 0.9]])
     scenes = Scenes(blank(1), torch.tensor([4]), None, None)
-    figures = dict(counts(subject_of(scenes, posterior_of(probs))))
-    assert figures["accuracy"] == 0
-    assert figures["confusion"][4] == [0, 0, 1, 0, 0]
+    metrics = dict(counts(subject_of(scenes, posterior_of(probs))))
+    assert metrics["accuracy"] == 0
+    assert metrics["confusion"][4] == [0, 0, 1, 0, 0]
 
 
 def test_interval_is_that_of_the_binomial():
@@ -161,17 +166,17 @@ def test_bound_takes_each_image_with_its_own_noise():
     subject = subject_of(
         Scenes(images, None, None, None), posterior_of(probs), tiny(), bound=settings
     )
-    figures = dict(bound(subject))
+    metrics = dict(bound(subject))
     alone = [
         dict(bound(subject_of(Scenes(images[: i + 1], None, None, None), posterior_of(probs),
                               subject.run.model, bound=settings)))["k_20"]
         for i in range(3)
     ]  # fmt: skip
-    assert figures["num_images"] == 3
-    assert figures["k_20"] == alone[2]
-    assert figures["k_20"] >= figures["k_1"]
+    assert metrics["num_images"] == 3
+    assert metrics["k_20"] == alone[2]
+    assert metrics["k_20"] >= metrics["k_1"]
     with pytest.raises(ConfigError, match=r"bound.num_samples: each must divide the largest, 20"):
-        check_num_samples(evaluate_config(bound={**settings, "num_samples": [3, 20]}))
+        evaluate_config(bound={**settings, "num_samples": [3, 20]})
 
 
 def test_reconstruction_of_a_known_error():
@@ -181,11 +186,11 @@ def test_reconstruction_of_a_known_error():
     canvases[1] -= 0.1
     scenes = Scenes(images, None, None, None)
     posterior = posterior_of(torch.ones(2, 3) / 3, reconstruction=canvases)
-    figures = dict(reconstruction(subject_of(scenes, posterior)))
-    assert figures["squared_error"] == pytest.approx(0.005)
-    assert figures["psnr"] == pytest.approx(-10 * math.log10(0.005), rel=1e-4)
+    metrics = dict(reconstruction(subject_of(scenes, posterior)))
+    assert metrics["squared_error"] == pytest.approx(0.005)
+    assert metrics["psnr"] == pytest.approx(-10 * math.log10(0.005), rel=1e-4)
     # Of a uniform image only the means count: (2ab + c) / (a² + b² + c), c = 0.01²; black is black.
-    assert figures["ssim"] == pytest.approx((1 + (1.8 + 1e-4) / (1.81 + 1e-4)) / 2, abs=1e-4)
+    assert metrics["ssim"] == pytest.approx((1 + (1.8 + 1e-4) / (1.81 + 1e-4)) / 2, abs=1e-4)
     same = posterior_of(torch.ones(2, 3) / 3, reconstruction=images)
     assert dict(reconstruction(subject_of(scenes, same)))["ssim"] == pytest.approx(1.0)
 
@@ -194,9 +199,9 @@ def test_matching_is_the_best_one():
     """One true box is hit twice; the second is met by neither at IoU 0.5."""
     truth = [torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0]])]
     found = [torch.tensor([[22.0, 0.0, 32.0, 10.0], [0.0, 0.0, 10.0, 5.0], [0.0, 0.0, 10.0, 10.0]])]
-    figures = matched(found, truth)
-    assert figures["mean_iou"] == pytest.approx((1 + 8 / 12) / 2)
-    assert (figures["precision"], figures["recall"]) == (pytest.approx(2 / 3), 1.0)
+    metrics = matched(found, truth)
+    assert metrics["mean_iou"] == pytest.approx((1 + 8 / 12) / 2)
+    assert (metrics["precision"], metrics["recall"]) == (pytest.approx(2 / 3), 1.0)
     nothing = matched([torch.zeros(0, 4)], truth)
     assert math.isnan(nothing["precision"])
     assert nothing["recall"] == 0
@@ -214,9 +219,9 @@ def test_boxes_that_are_right_have_full_marks():
     true = torch.tensor([[[0.0, 0.0, 3.0, 3.0], [3.0, 3.0, 6.0, 6.0]]])
     probs = torch.tensor([[0.0, 0.0, 1.0]])
     scenes = Scenes(blank(1), None, None, true)
-    figures = dict(boxes(subject_of(scenes, posterior_of(probs, boxes=true.flip(1)))))
-    assert figures["mean_iou"] == figures["precision"] == figures["recall"] == 1.0
-    assert figures["average_precision"] == figures["average_precision_50"] == pytest.approx(1.0)
+    metrics = dict(boxes(subject_of(scenes, posterior_of(probs, boxes=true.flip(1)))))
+    assert metrics["mean_iou"] == metrics["precision"] == metrics["recall"] == 1.0
+    assert metrics["average_precision"] == metrics["average_precision_50"] == pytest.approx(1.0)
     assert box_iou(true[0], true[0]).diagonal().tolist() == [1.0, 1.0]
 
 
@@ -226,11 +231,11 @@ def test_average_precision_of_a_surer_mistake():
     found = torch.tensor([[[0.0, 0.0, 3.0, 3.0]], [[3.0, 3.0, 6.0, 6.0]]])
     probs = torch.tensor([[0.3, 0.7], [0.1, 0.9]])
     scenes = Scenes(blank(2), None, None, true)
-    figures = dict(boxes(subject_of(scenes, posterior_of(probs, boxes=found), tiny(num_steps=1))))
-    assert (figures["precision"], figures["recall"], figures["mean_iou"]) == (0.5, 0.5, 0.5)
+    metrics = dict(boxes(subject_of(scenes, posterior_of(probs, boxes=found), tiny(num_steps=1))))
+    assert (metrics["precision"], metrics["recall"], metrics["mean_iou"]) == (0.5, 0.5, 0.5)
     # COCO reads precision off at the 101 recalls 0, 0.01, … 1, of which 51 are up to 1/2.
-    assert figures["average_precision_50"] == pytest.approx(0.5 * 51 / 101, abs=1e-4)
-    assert figures["average_precision"] == pytest.approx(0.5 * 51 / 101, abs=1e-4)  # IoU is 1 or 0
+    assert metrics["average_precision_50"] == pytest.approx(0.5 * 51 / 101, abs=1e-4)
+    assert metrics["average_precision"] == pytest.approx(0.5 * 51 / 101, abs=1e-4)  # IoU is 1 or 0
 
 
 def test_figures_are_the_same_for_any_batch_size():
@@ -244,7 +249,7 @@ def test_figures_are_the_same_for_any_batch_size():
     masks[:, :10, :5], masks[:, 12:, 8:] = 1, 2
     scenes = Scenes(images, torch.arange(11) % 3, None, truth, masks)
     probs = torch.eye(3)[torch.arange(11) % 3]
-    figures = []
+    metrics = []
     for batch_size in (11, 4, 1):
         config = evaluate_config(batch_size=batch_size)
         found = replace(
@@ -254,18 +259,18 @@ def test_figures_are_the_same_for_any_batch_size():
             z_pres=(torch.arange(2) < probs.argmax(-1, keepdim=True)).float(),
         )
         subject = subject_of(scenes, found, model, batch_size=batch_size)
-        figures.append(
+        metrics.append(
             {
                 f"{evaluator.__name__}/{name}": value
                 for evaluator in (counts, elbo, reconstruction, boxes, segmentation)
                 for name, value in evaluator(subject)
             }
         )
-    assert figures[0]["boxes/mean_iou"] > 0
-    for others in figures[1:]:
-        assert others.keys() == figures[0].keys()
+    assert metrics[0]["boxes/mean_iou"] > 0
+    for others in metrics[1:]:
+        assert others.keys() == metrics[0].keys()
         for name, value in others.items():
-            np.testing.assert_allclose(value, figures[0][name], rtol=1e-5, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(value, metrics[0][name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_segmentation_gives_each_pixel_to_the_brightest_object():
@@ -307,7 +312,7 @@ def test_what_is_not_known_is_said():
 
 
 def test_the_table_has_intervals_beside_their_figures_and_names_over_matrices():
-    text = table(
+    text = metrics_table(
         {
             "counts/accuracy": 0.5,
             "counts/accuracy_low": 0.25,
@@ -318,7 +323,7 @@ def test_the_table_has_intervals_beside_their_figures_and_names_over_matrices():
         }
     )
     lines = [line.split() for line in text.splitlines()]
-    assert lines[0] == ["figure", "value", "from", "to", "(95", "%)"]
+    assert lines[0] == ["metric", "value", "from", "to", "(95", "%)"]
     assert lines[2:4] == [
         ["counts/accuracy", "0.5000", "0.2500", "0.7500"],
         ["bound/num_images", "200"],
@@ -326,8 +331,8 @@ def test_the_table_has_intervals_beside_their_figures_and_names_over_matrices():
     assert ["confidence", "accuracy"] in lines
     assert ["true", "\\", "inferred", "0", "1"] in lines
     assert lines[-2:] == [["0", "3", "1"], ["1", "0", "2"]]
-    assert table({"elbo/elbo": 1.0}).split() == [
-        "figure",
+    assert metrics_table({"elbo/elbo": 1.0}).split() == [
+        "metric",
         "value",
         *["-" * 9, "-" * 7],
         "elbo/elbo",

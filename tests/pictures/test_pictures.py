@@ -12,9 +12,9 @@ from PIL import Image
 
 from air.model.posterior import Posterior
 from air.model.windows import window_boxes, window_to_image
+from air.pictures.charts import draw_confusion, draw_training_curves
 from air.pictures.colours import STEP_COLOURS
 from air.pictures.figure_files import save_figure
-from air.pictures.figures import draw_confusion, draw_training_curves
 from air.pictures.latents import (
     draw_window_places,
     draw_z_what_space,

@@ -188,11 +188,10 @@ def test_a_second_folder_in_one_process_is_refused(tmp_path):
 import sys
 from air.tracking.config import TrackioConfig
 from air.errors import ConfigError
-from air.tracking.trackers import check_tracking
 for folder in ("one", "one", "other"):
     try:
-        check_tracking(TrackioConfig(kind="trackio", project="air", run_name="a", group=None,
-                                     folder=f"{sys.argv[1]}/{folder}"))
+        TrackioConfig(kind="trackio", project="air", run_name="a", group=None,
+                      folder=f"{sys.argv[1]}/{folder}").check()
     except ConfigError as error:
         print(error)
 """

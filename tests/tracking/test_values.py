@@ -116,10 +116,10 @@ def test_wandb_is_not_imported_where_it_is_disabled(tmp_path):
 import sys
 from pathlib import Path
 from air.tracking.config import WandbConfig
-from air.tracking.trackers import build_tracker, check_tracking
+from air.tracking.trackers import build_tracker
 config = WandbConfig(kind="wandb", mode="disabled", project="air", entity=None, run_name=None,
                      group=None, job_type=None, tags=[], notes=None)
-check_tracking(config)
+config.check()
 build_tracker(config, Path({str(tmp_path)!r}), {{}}, None).finish(0)
 sys.exit("wandb" in sys.modules)
 """

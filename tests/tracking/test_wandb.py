@@ -19,7 +19,7 @@ from air.errors import ConfigError
 from air.fields import config_values
 from air.tracking import wandb_tracker
 from air.tracking.config import WandbConfig
-from air.tracking.trackers import build_tracker, check_tracking
+from air.tracking.trackers import build_tracker
 from air.tracking.values import Box, ConfusionMatrix, Histogram, Picture
 from tests.helpers.wandb_reader import offline_runs, read_offline_run
 
@@ -63,10 +63,9 @@ def test_online_without_a_key_asks_nothing_even_on_a_terminal(tmp_path):
 from air.tracking.config import WandbConfig
 from air.cli.compose import compose_config
 from air.errors import ConfigError
-from air.tracking.trackers import check_tracking
 try:
-    check_tracking(WandbConfig(kind="wandb", mode="online", project="air", entity=None,
-                   run_name=None, group=None, job_type=None, tags=[], notes=None))
+    WandbConfig(kind="wandb", mode="online", project="air", entity=None, run_name=None,
+                group=None, job_type=None, tags=[], notes=None).check()
 except ConfigError as error:
     print(error)
 """
@@ -92,7 +91,7 @@ except ConfigError as error:
 def test_what_wandb_would_refuse_is_found_before_anything_is_written(tmp_path, change, complaint):
     folder = new_folder(tmp_path / "run")
     for attempt in (
-        lambda: check_tracking(wandb_config(**change)),
+        lambda: wandb_config(**change).check(),
         lambda: build_tracker(wandb_config(**change), folder, {}, None),
     ):
         with pytest.raises(ConfigError) as caught:
@@ -384,7 +383,7 @@ def test_a_folder_for_wandb_that_cannot_be_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "file" / "folder"))
     with pytest.raises(ConfigError, match=r"^WANDB_DIR: must be a folder .*, got '.*/folder'$"):
-        check_tracking(wandb_config())
+        wandb_config().check()
 
 
 def test_an_unreachable_server_is_said_and_the_runs_kept_offline(

@@ -1,4 +1,4 @@
-"""Pictures of figures: the confusion matrix, and how training went."""
+"""Charts of metrics: the confusion matrix, and how training went."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def best_value(run: Run, metric: Metric) -> float | None:
 
 
 def training_seconds(run: Run) -> float | None:
-    """Return the time spent on training steps, without looks and pauses, or None if not known."""
+    """Return how long all training steps took, without evaluations and pauses, or None."""
     total, before = 0.0, 0
     for line in run.metrics:
         speed = line.get("time/steps_per_second")

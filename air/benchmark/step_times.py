@@ -101,7 +101,7 @@ def measure_steps(
     times = interleaved(steps, rounds)
     reference = times.get(REFERENCE_NAME)
     rows = []
-    # A compiled step cannot be looked into; its products are those of the same one plain.
+    # The operations of a compiled step cannot be counted; its products are those of the plain one.
     costs = {
         name: measure_cost(step)
         for name, step in steps.items()

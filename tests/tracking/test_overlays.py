@@ -5,7 +5,7 @@ import pytest
 from PIL import ImageColor
 
 from air.pictures.colours import STEP_COLOURS, step_colour
-from air.tracking.drawing import with_windows
+from air.tracking.overlays import with_windows
 from air.tracking.values import Box, Picture
 
 
