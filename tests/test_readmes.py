@@ -62,13 +62,20 @@ def test_every_field_of_another_command_is_explained(command):
     assert keys <= explained
 
 
-def test_every_group_and_option_is_named():
-    named = in_code(text_of("conf"))
-    options = sorted((REPOSITORY / "conf").glob("*/*.yaml"))
-    groups = [option for option in options if option.parent.name != "wandb_sweep"]
-    assert {option.parent.name for option in groups} <= named
-    told = named | {text.partition("=")[2] for text in named}
-    assert {option.stem for option in groups} <= told
+def groups():
+    """Return the options of each group, by the group's name."""
+    found = {}
+    for file in sorted((REPOSITORY / "conf").rglob("*/*.yaml")):
+        if not {"hydra", "wandb_sweep"} & set(file.relative_to(REPOSITORY).parts):
+            found.setdefault(file.parent.name, set()).add(file.stem)
+    return found
+
+
+@pytest.mark.parametrize(("group", "options"), groups().items(), ids=groups())
+def test_every_option_stands_in_the_row_of_its_group(group, options):
+    row = re.search(rf"^\| `{group}` \|([^|]*)\|", text_of("conf"), re.M)
+    assert row is not None
+    assert options == in_code(row[1])
 
 
 def test_every_command_has_a_section_and_an_example():
