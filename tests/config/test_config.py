@@ -9,6 +9,7 @@ from air.cli.command import resumed_values
 from air.config.parsing import parse_config
 from air.errors import ConfigError
 from air.fields import config_values
+from air.model.baselines import NoBaseline
 from tests.helpers.options import CONF, GROUPS, composed, needs
 
 
@@ -59,23 +60,15 @@ def test_every_field_can_be_set_by_name():
 
 
 def test_baselines_reach_the_model():
-    def model(*overrides):
-        return build_model(parse_config(composed(*overrides)), 50)
+    def baseline(*overrides):
+        return parse_config(composed(*overrides)).build_model(50).guide.baseline
 
-    assert not model().use_baselines
-    neural = model("inference=reinforce", "baseline=neural", "baseline.scalar=2.0")
-    assert neural.bl.scalar == 2.0
-    average = model("inference=reinforce", "baseline=moving_average", "baseline.decay=0.7")
-    assert average.bl is None
-    assert average.baseline_decay == 0.7
-
-
-def test_a_baseline_with_marginal_is_said_to_be_ignored_once(caplog):
-    model = build_model(parse_config(composed("baseline=neural")), 50)
-    assert not model.use_baselines
-    assert [r.message for r in caplog.records] == [
-        "inference=marginal has no use for a baseline; baseline=neural is ignored"
-    ]
+    assert type(baseline()) is NoBaseline
+    reinforce = ("inference=reinforce",)
+    neural = baseline(*reinforce, "baseline=neural", "inference.baseline.scalar=2.0")
+    assert neural.scalar == 2.0
+    average = baseline(*reinforce, "baseline=moving_average", "inference.baseline.decay=0.7")
+    assert average.decay == 0.7
 
 
 BAD = {
@@ -101,10 +94,10 @@ BAD = {
     "sleep.max_objects=0": "sleep.max_objects: must be greater than or equal to 1, got 0",
     "train.step=fast": "train.step: must be 'eager', 'recorded' or 'compiled', got 'fast'",
     "baseline=neural": "^baseline: must be 'none' with inference=marginal, got 'neural'$",
-    "search=cuts inference.search.margin=-1": "inference.search.margin: must be greater than or equal to 0, got -1",
-    "search=cuts inference.search.num_cuts=0": "inference.search.num_cuts: must be greater than or equal to 1, got 0",
-    "search=cuts inference.search.num_cuts=17": "inference.search.num_cuts: must be less than or equal to 16, got 17",
-    "search=cuts inference=reinforce": "^search: must be 'none' with inference=reinforce, got 'cuts'$",
+    "search=cuts inference.search.margin=-1": "search.margin: must be greater than or equal to 0, got -1",
+    "search=cuts inference.search.num_cuts=0": "search.num_cuts: must be greater than or equal to 1, got 0",
+    "search=cuts inference.search.num_cuts=17": "search.num_cuts: must be less than or equal to 16, got 17",
+    "search=cuts inference=reinforce": "^search: must be 'none' with inference=reinforce, got",
     "search=cuts data.max_objects=3": "data.max_objects: must be at most 2 with search.* got 3",
     "search=cuts model.num_steps=1": "model.num_steps: must be at least 2 with search=cuts.* got 1",
     "model.encoder_net=[10,0]": "model.encoder_net.1: must be greater than or equal to 1, got 0",
