@@ -12,7 +12,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from air.config.keys import schema_keys
 from air.config.schema import Config
-from air.data.config import SceneConfig
 from air.errors import ConfigError
 
 Schema = TypeVar("Schema")
@@ -31,7 +30,7 @@ def parse_config(values: Mapping[str, Any]) -> Config:
         ConfigError: the key, what is allowed and what it got, for each wrong value.
     """
     config = parse_as(Config, values)
-    _check_across_fields(config)
+    config.check()
     return config
 
 
@@ -76,31 +75,6 @@ def describe_unknown_key(key: str, schema: type[Any] = Config) -> str:
     hint = f" did you mean {close[0]}?" if close else ""
     allowed = ", ".join(siblings or [name for name in known if "." not in name])
     return f"{key}: no such key;{hint} allowed: {allowed}"
-
-
-def check_sizes(config: Config, x_size: int, num_train: int) -> None:
-    """Check what depends on the images, which a file of the user's tells only when it is read.
-
-    Args:
-        config: the run's configuration.
-        x_size: width and height of an image, in pixels.
-        num_train: number of training images.
-
-    Raises:
-        ConfigError: no model has these sizes, or a batch is larger than the data.
-    """
-    config.model.check(x_size)
-    if config.train.batch_size > num_train:
-        raise ConfigError(
-            f"train.batch_size: must be at most the {num_train} training images, "
-            f"got {config.train.batch_size}"
-        )
-
-
-def _check_across_fields(config: Config) -> None:
-    if isinstance(config.data, SceneConfig):
-        check_sizes(config, config.data.canvas_size, config.data.num_train)
-    config.inference.check(config.model, config.data)
 
 
 def _is_wrong_option(item: Any) -> bool:

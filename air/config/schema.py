@@ -5,13 +5,15 @@ Every field is required: values live in YAML alone. An unknown key or a 3 for a 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from air.data.config import DataConfig
+from air.data.config import DataConfig, SceneConfig
+from air.errors import ConfigError
 from air.fields import Seed, UserPath, strict
-from air.inference.config import InferenceConfig, SleepConfig
+from air.inference.config import InferenceConfig, SleepConfig, check_shares
 from air.model.config import (
     AttentionConfig,
     BackgroundConfig,
@@ -48,6 +50,45 @@ class Config:
     optim: OptimConfig
     train: TrainConfig
     tracking: Annotated[TrackingConfig, Field(discriminator="kind")]
+
+    def check(self) -> None:
+        """Check what fields must be to one another, as far as it is known before images are read.
+
+        Raises:
+            ConfigError: the estimator has no meaning for the model, or as `check_images`.
+        """
+        if isinstance(self.data, SceneConfig):
+            self.check_images(self.data.canvas_size, self.data.num_train)
+        self.inference.check(self.model, self.data)
+
+    def check_images(self, x_size: int, num_train: int) -> None:
+        """Check what depends on the images, which a file of the user's tells only when it is read.
+
+        Args:
+            x_size: width and height of an image, in pixels.
+            num_train: number of training images.
+
+        Raises:
+            ConfigError: no model has these sizes, or a batch is larger than the data.
+        """
+        self.model.check(x_size)
+        if self.train.batch_size > num_train:
+            raise ConfigError(
+                f"train.batch_size: must be at most the {num_train} training images, "
+                f"got {self.train.batch_size}"
+            )
+
+    def shared_by(self, num_processes: int) -> Config:
+        """Return what each of several processes does, which together do as configured.
+
+        A batch is shared as it is drawn; dreams are each process's own.
+
+        Raises:
+            ConfigError: a batch cannot be shared equally among so many.
+        """
+        check_shares("train.batch_size", self.train.batch_size, num_processes)
+        sleep = self.sleep.shared_by(num_processes)
+        return replace(self, sleep=sleep)  # type: ignore[type-var]
 
     def build_model(self, x_size: int) -> AIR:
         """Return a new model.

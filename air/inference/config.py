@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from air.inference.objective import Term
 
 
+def check_shares(key: str, batch_size: int, num_processes: int) -> None:
+    """Raise `ConfigError` if a batch cannot be shared equally among so many processes."""
+    if batch_size % num_processes:
+        raise ConfigError(
+            f"{key}: must be a multiple of the number of processes, {num_processes}, "
+            f"got {batch_size}"
+        )
+
+
 # --- terms beside the estimator -------------------------------------------------------------------
 
 
@@ -24,6 +34,10 @@ class NoSleepConfig:
     """The ELBO alone."""
 
     kind: Literal["none"]
+
+    def shared_by(self, num_processes: int) -> NoSleepConfig:
+        """Return what each of several processes does."""
+        return self
 
     def build_terms(self) -> list[Term]:
         """Return no terms of the objective."""
@@ -39,6 +53,16 @@ class DreamsConfig:
     batch_size: PositiveInt  # dreams in a step
     max_objects: PositiveInt | None  # in a dream; null: as many as the model has steps
     codes: Literal["prior", "posterior"]  # whether z_what is that of objects found in the batch
+
+    def shared_by(self, num_processes: int) -> DreamsConfig:
+        """Return what each of several processes does, which together dream as configured.
+
+        Raises:
+            ConfigError: dreams cannot be shared equally among so many.
+        """
+        check_shares("sleep.batch_size", self.batch_size, num_processes)
+        share = self.batch_size // num_processes
+        return replace(self, batch_size=share)  # type: ignore[type-var]
 
     def build_terms(self) -> list[Term]:
         """Return the terms of the objective."""
@@ -78,7 +102,7 @@ class CutsConfig:
         """Raise `ConfigError` if there are no two objects to be told from one."""
         if model.num_steps < 2:
             raise ConfigError(
-                "model.num_steps: must be at least 2 with search=cuts, which looks for pairs, "
+                "model.num_steps: must be at least 2 with search=cuts, which tries pairs, "
                 f"got {model.num_steps}"
             )
         if isinstance(data, SceneConfig) and data.max_objects > 2:

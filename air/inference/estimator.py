@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
             expectation; in nats, summed over images.
         metrics: detached scalars by name, summed over images; an estimator of the ELBO has "elbo",
             "likelihood" and the KL divergences that it is less by, such as "kl_pres".
-        counts: what is known of each count, where the estimator has looked at all of them.
+        counts: what is known of each count, where the estimator bounds all of them.
     """
 
     loss: Tensor

@@ -23,7 +23,7 @@ class Term(Protocol):
     weight: float
 
     def __call__(self, air: AIR, images: Tensor, estimate: Estimate) -> Tensor:
-        """Return the term, a scalar to differentiate, in nats, a mean over what it looks at.
+        """Return the term, a scalar to differentiate, in nats, a mean over its own examples.
 
         Args:
             air: what is trained.
@@ -34,7 +34,7 @@ class Term(Protocol):
 
 
 class Objective:
-    """The estimator's loss of a batch, plus each term as if it looked at as many images.
+    """The estimator's loss of a batch, plus each term as if it had as many examples as images.
 
     Args:
         estimator: of the ELBO and its gradient.

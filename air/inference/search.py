@@ -70,7 +70,7 @@ class CountSearch:
             estimate: with what is known of each count.
         """
         bounds = estimate.counts
-        assert bounds is not None  # a search is configured for estimators that look at all counts
+        assert bounds is not None  # a search is configured for estimators that bound every count
         with torch.no_grad():
             best = self.best_bounds(air, images, bounds)
             first, second = best.topk(2, 0).values  # (N,) each

@@ -58,7 +58,7 @@ def _register(name: str, parameter: nn.Parameter) -> None:
 
 
 class OwnParameters(Messenger):
-    """Gives programs the parameters that they have, and leaves Pyro's store alone: for looking."""
+    """Gives programs the parameters that they have, and leaves Pyro's store alone."""
 
     def _pyro_param(self, message: Any) -> None:
         _, message["value"] = message["args"]

@@ -1,7 +1,7 @@
 """The best model of a run so far: which it is, and its checkpoint, `checkpoints/best.pt`.
 
 The checkpoint says itself how good it is. A run is resumed from it where it is the newest, so never
-from before its best look.
+from before its best evaluation.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Best:
-    """The best look of a run.
+    """The best evaluation of a run.
 
     Attributes:
         iteration: optimiser steps taken.
         metric: the held-out count accuracy or, without truth, the ELBO per image.
-        num_images: how many held-out images were looked at.
+        num_images: how many held-out images it took.
     """
 
     iteration: int
@@ -36,15 +36,15 @@ class Best:
 class BestModel:
     """Follows which model of a run is the best.
 
-    Only looks at the same images are compared: those on the way, at the first `train.eval_size` of
-    the held-out images. The last model, which is looked at with all of them, is compared by what it
+    Only evaluations of the same images are compared: those on the way, at the first `train.eval_size` of
+    the held-out images. The last model, which is evaluated with all of them, is compared by what it
     does on these first ones alone. Of equal models the earlier one is the best. ELBOs are each
     taken with the presence prior of their own iteration.
 
     Args:
         run_dir: the run's folder.
-        num_images: held-out images in a look that counts. What was best by another number of images
-            (a resumed run may change it) says nothing, and is replaced by the next look.
+        num_images: held-out images of evaluations that count. What was best by another number of images
+            (a resumed run may change it) says nothing, and is replaced by the next.
         counts_known: whether the metric is the count accuracy, else the ELBO.
     """
 
@@ -55,7 +55,7 @@ class BestModel:
         self.best: Best | None = None
 
     def see(self, iteration: int, metric: float) -> bool:
-        """Record a look.
+        """Record an evaluation.
 
         Returns:
             Whether this model is the best so far; its checkpoint is then to be written to `path`.

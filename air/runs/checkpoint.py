@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on exactly, or a user to use the model."""
+"""Checkpoints: everything a run needs to be resumed exactly, or a user to use the model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Checkpoint:
         optimizer: Adam's state dict.
         random_states: of the random generators, by device; "cpu-1" is that of a second process.
         moving_averages: Pyro's decaying-average baselines, with an entry for each image of a batch.
-        best: the best look so far; None before the first.
+        best: the best evaluation so far; None before the first.
         sums: of the objective's parts since they were last logged.
         num_summed: over how many iterations.
         collapse: what the evaluations so far say about collapsed counts.
@@ -157,7 +157,7 @@ def numbered_checkpoints(run_dir: Path) -> list[Path]:
 
 
 def best_checkpoint(run_dir: Path) -> Path:
-    """Return where the checkpoint of a run's best look is, once there is one."""
+    """Return where the checkpoint of a run's best evaluation is, once there is one."""
     return run_dir / CHECKPOINTS_FOLDER / "best.pt"
 
 

@@ -4,7 +4,7 @@ config.yaml       every value of the run
 overrides.yaml    what the command line changed
 train.log         what the console said
 metrics.jsonl     every metric, a line for each time it was logged
-checkpoints/      the last ones, by iteration, and that of the best look
+checkpoints/      the last ones, by iteration, and that of the best evaluation
 result.json       how the run ended, once it has
 pictures/         what the model sees
 wandb/            W&B's own files, if it tracks the run

@@ -22,7 +22,7 @@ def held(folder: Path) -> Iterator[None]:
     """
     lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=0.2)  # seconds: longer than `is_held` takes to look
+        lock.acquire(timeout=0.2)  # seconds: longer than `is_held` takes to try
     except Timeout:
         raise RunFolderError(f"{folder}: another process is running in this folder") from None
     with lock:

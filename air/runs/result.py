@@ -22,7 +22,7 @@ RESULT_FILE = "result.json"
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class RunResult:
-    """How a run ended; a run without one still goes on, or was killed.
+    """How a run ended; a run without one is still in progress, or was killed.
 
     Attributes:
         status: finished; stopped by a signal, to be resumed; or failed.
@@ -58,7 +58,7 @@ def write_result(run_dir: Path, result: RunResult) -> None:
 
 
 def discard_result(run_dir: Path) -> None:
-    """Forget how a run ended, because it goes on."""
+    """Forget how a run ended, because it is resumed."""
     (run_dir / RESULT_FILE).unlink(missing_ok=True)
 
 

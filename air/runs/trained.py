@@ -1,4 +1,4 @@
-"""A run that has been trained, or still is: its model and everything needed to look at it."""
+"""A run that has been trained, or still is: its model and everything needed to use it."""
 
 from __future__ import annotations
 

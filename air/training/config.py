@@ -20,13 +20,13 @@ class OptimConfig:
 
 @strict
 class TrainConfig:
-    """How long to train, and how often to look and to save."""
+    """How long to train, and how often to evaluate and to save."""
 
     num_iterations: PositiveInt
     batch_size: PositiveInt
     log_every: PositiveInt
     eval_every: PositiveInt
-    eval_size: PositiveInt  # held-out images looked at on the way; the end looks at all
+    eval_size: PositiveInt  # held-out images of evaluations on the way; the last one takes all
     save_every: PositiveInt
     num_pictures: Count  # scenes in each picture
     step: Literal["eager", "recorded", "compiled"]  # by Pyro's handlers, or played back

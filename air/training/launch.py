@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-# A look at many held-out images keeps the others waiting; a process that ends is noticed at once.
+# An evaluation of many held-out images keeps the others waiting; a process that ends is missed at
+# once.
 PATIENCE = timedelta(days=1)
 
 

@@ -13,7 +13,6 @@ the objective and the wish to stop, therefore goes into one tensor, summed once.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import re
 import signal
@@ -25,9 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from air.config.schema import Config
-from air.errors import ConfigError, ProcessLostError
-from air.inference.config import DreamsConfig, SleepConfig
+from air.errors import ProcessLostError
 from air.training.launch import PATIENCE, find_launch, meeting_point, note_error
 
 _FIRST_ENDED = "air/first ended"
@@ -48,7 +45,7 @@ class Processes:
     def __init__(self, rank: int = 0, size: int = 1, on_gpu: bool = False) -> None:
         self.rank = rank
         self.size = size
-        self.is_first = rank == 0  # which alone writes, looks at held-out scenes, and speaks
+        self.is_first = rank == 0  # which alone writes, evaluates, and speaks
         self._on_gpu = on_gpu
 
     def share(self, whole: Tensor) -> Tensor:
@@ -112,7 +109,7 @@ class Processes:
         return int(values.item())
 
     def wait(self) -> None:
-        """Go on once every process has come here."""
+        """Return once every process has come here."""
         self.highest(0)
 
     def by_first(self, work: Callable[[], T]) -> T:
@@ -137,25 +134,6 @@ class Processes:
 ALONE = Processes()
 
 
-def check_shares(config: Config, size: int) -> None:
-    """Raise `ConfigError` if a batch cannot be shared equally among so many processes."""
-    sizes = {"train.batch_size": config.train.batch_size}
-    if isinstance(config.sleep, DreamsConfig):
-        sizes["sleep.batch_size"] = config.sleep.batch_size
-    for key, batch_size in sizes.items():
-        if batch_size % size:
-            raise ConfigError(
-                f"{key}: must be a multiple of the number of processes, {size}, got {batch_size}"
-            )
-
-
-def share_dreams(config: SleepConfig, size: int) -> SleepConfig:
-    """Return the sleep phase of one of so many processes, which together dream as configured."""
-    if isinstance(config, DreamsConfig):
-        return dataclasses.replace(config, batch_size=config.batch_size // size)  # type: ignore[type-var]
-    return config
-
-
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
     """Meet the other processes that `torchrun` started, if any.
@@ -174,7 +152,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
         yield ALONE
         return
     on_gpu = device.type == "cuda"
-    # Hosts have a backend of their own: they wait for looks and saves, which NCCL takes for a hang.
+    # Hosts have a backend of their own: they wait for evaluations and checkpoints, which NCCL takes for a hang.
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     with _together():
         dist.init_process_group(

@@ -50,7 +50,7 @@ def restore_noise(
     seed: int,
     iteration: int,
 ) -> None:
-    """Go on with the noise of a checkpoint or, with another number of processes, start it anew.
+    """Resume the noise of a checkpoint or, with another number of processes, start it anew.
 
     Args:
         states: as `joined_states` put them together.

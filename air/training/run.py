@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import torch
 
 from air.acceleration.allocator import keep_freed_memory
 from air.acceleration.threads import computing_with
-from air.config.parsing import check_sizes
 from air.config.quoting import to_paste
 from air.config.schema import Config
 from air.data.loading import load_data
@@ -30,9 +28,9 @@ from air.tracking.tracker import NullTracker, Tracker
 from air.tracking.trackers import build_tracker
 from air.training.gradients import check_step
 from air.training.launch import ALONE, Launch, find_launch
-from air.training.processes import Processes, check_shares, joined, share_dreams
+from air.training.processes import Processes, joined
 from air.training.random_state import seed_noise
-from air.training.signals import Interruption, noticed
+from air.training.signals import Interruption, caught
 from air.training.trainer import Outcome, Trainer
 
 log = logging.getLogger(__name__)
@@ -58,7 +56,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
     """
     keep_freed_memory()
     launch = find_launch()
-    check_shares(config, launch.size)
+    config.shared_by(launch.size)  # or say at once why not
     device = choose_device(config, launch)
     check_step(config, device)
     # The parameters are known to Pyro under names that another model in this process may have.
@@ -67,7 +65,7 @@ def train(config: Config, run_dir: Path, overrides: list[str]) -> float:
         try:
             return _train(config, run_dir, overrides, device, processes)
         except ProcessLostError as error:
-            message = f"{error}; {to_paste('resume', run_dir)} goes on from what was saved"
+            message = f"{error}; {to_paste('resume', run_dir)} resumes from what was saved"
             raise ProcessLostError(message) from error
 
 
@@ -89,7 +87,7 @@ def _train(
     processes.wait()  # so that the first one draws scenes, and says so
     if not processes.is_first:
         data = load_data(config.data)
-    check_sizes(config, data.train.x_size, len(data.train))
+    config.check_images(data.train.x_size, len(data.train))
     max_count = data.train.max_count
     if max_count is not None and max_count > config.model.num_steps:
         log.warning(
@@ -108,27 +106,25 @@ def _train(
     processes.copy_first(air)
     if not processes.is_first:
         seed_noise(config.seed, start, processes.rank)
-    sleep = share_dreams(config.sleep, processes.size)
-    share = dataclasses.replace(config, sleep=sleep)  # type: ignore[type-var]
-    objective = share.build_objective()
+    objective = config.shared_by(processes.size).build_objective()
 
     folder = claimed(run_dir, resume) if processes.is_first else contextlib.nullcontext()
     # Pyro's validation looks at every value of every distribution in every step; tests have it on.
     # Signals wait from here on: until an iteration is done, or, at the end, until all is written.
-    with folder, noticed() as interruption, pyro.validation_enabled(False):
+    with folder, caught() as interruption, pyro.validation_enabled(False):
         tracker: Tracker = NullTracker()
         if processes.is_first:
             if when_written(run_dir) != written:  # read before the folder was this run's
-                raise RunFolderError(f"{run_dir}: another process went on with this run meanwhile")
+                raise RunFolderError(f"{run_dir}: another process resumed this run meanwhile")
             discard_result(run_dir)
             values = {**config_values(config), "resume": None}
             write_config(run_dir, values, overrides)
             log.info("run folder: %s", run_dir)
             if processes.size > 1:
                 log.info("each of %d processes takes its share of a batch", processes.size)
-            only_last_look = start == config.train.num_iterations
+            only_last_evaluation = start == config.train.num_iterations
             tracker = build_tracker(
-                config.tracking, run_dir, values, start if resume else None, only_last_look
+                config.tracking, run_dir, values, start if resume else None, only_last_evaluation
             )
         exit_code, trainer = 1, None
         try:
@@ -157,13 +153,13 @@ def _train(
             raise
         finally:
             tracker.finish(exit_code)
-        if interruption.signal is not None:  # this run is done, but a sweep must not go on
+        if interruption.signal is not None:  # this run is done, but a sweep must not continue
             raise SystemExit(interruption.exit_code)
     return metric
 
 
 def _note_stop(run_dir: Path, iteration: int, interruption: Interruption) -> None:
-    """Record that a signal stopped the run, and say how to go on."""
+    """Record that a signal stopped the run, and say how to resume it."""
     write_result(run_dir, RunResult("stopped", iteration, None, {}, None, None))
     log.warning(
         "stopped by %s at iteration %d; continue with: python scripts/train.py %s",

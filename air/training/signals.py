@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's signals, noticed between iterations so that a run can save and stop."""
+"""Ctrl-C and a scheduler's signals, caught between iterations so that a run can save and stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
 
-    def notice(self, number: int, frame: FrameType | None) -> None:
+    def catch(self, number: int, frame: FrameType | None) -> None:
         """Remember the signal; a second Ctrl-C stops at once."""
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -33,8 +33,8 @@ class Interruption:
 
 
 @contextlib.contextmanager
-def noticed() -> Iterator[Interruption]:
-    """Notice Ctrl-C, SIGTERM and SIGUSR1 inside the block, and handle them as before after it.
+def caught() -> Iterator[Interruption]:
+    """Catch Ctrl-C, SIGTERM and SIGUSR1 inside the block, and handle them as before after it.
 
     SIGUSR1 is what Slurm sends ahead of a time limit with `--signal=USR1@SECONDS`.
 
@@ -47,10 +47,10 @@ def noticed() -> Iterator[Interruption]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGUSR1"):  # not on Windows
         numbers.append(signal.SIGUSR1)
-    before = {number: signal.signal(number, interruption.notice) for number in numbers}
+    before = {number: signal.signal(number, interruption.catch) for number in numbers}
     try:
         yield interruption
     finally:
         for number, handler in before.items():
-            if signal.getsignal(number) == interruption.notice:
+            if signal.getsignal(number) == interruption.catch:
                 signal.signal(number, handler)

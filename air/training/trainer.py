@@ -1,4 +1,4 @@
-"""The training loop: batches, gradients, Adam; looking and saving at intervals."""
+"""The training loop: batches, gradients, Adam; evaluations and checkpoints at intervals."""
 
 from __future__ import annotations
 
@@ -116,10 +116,10 @@ class Trainer:
                 last = self.iteration == train.num_iterations
                 if self.iteration % train.log_every == 0 or last:
                     progress.show(self.iteration, loss=self._log_training())
-                # Before saving, so that what a checkpoint stands for has been looked at.
+                # Before saving, so that what a checkpoint stands for has been evaluated.
                 with self._totals.paused():
                     if self.iteration % train.eval_every == 0 and not last:
-                        evaluation = self.look(self._few)
+                        evaluation = self.evaluate(self._few)
                         progress.show(self.iteration, **evaluation.in_short())
                     if self.iteration % train.save_every == 0:
                         self.save()
@@ -128,21 +128,21 @@ class Trainer:
                     interruption.signal = signal.Signals(number)  # of whichever process got one
                     self.save()
                     return Outcome(self.iteration, None)
-        self.save()  # the last weights, before the long last look
-        return Outcome(self.iteration, self.look(self.data.test))
+        self.save()  # the last weights, before the long last evaluation
+        return Outcome(self.iteration, self.evaluate(self.data.test))
 
-    def look(self, scenes: Scenes) -> Evaluation:
+    def evaluate(self, scenes: Scenes) -> Evaluation:
         """Evaluate on held-out scenes, log what was found, and keep the model if it is the best.
 
         The first process does; the others wait for what it finds.
         """
-        evaluation, is_best = self.processes.by_first(lambda: self._look(scenes))
+        evaluation, is_best = self.processes.by_first(lambda: self._evaluate(scenes))
         if is_best:
             self._write(lambda checkpoint: write_checkpoint(self.best.path, checkpoint))
         return evaluation
 
-    def _look(self, scenes: Scenes) -> tuple[Evaluation, bool]:
-        evaluation = self._evaluate(scenes)
+    def _evaluate(self, scenes: Scenes) -> tuple[Evaluation, bool]:
+        evaluation = self._measure(scenes)
         is_best = self.best.see(self.iteration, self._comparable(evaluation))
         values: dict[str, Value] = {**evaluation.metrics(self.air.num_steps)}
         num_pictures = min(self.config.train.num_pictures, len(scenes))
@@ -198,7 +198,7 @@ class Trainer:
             )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint exactly where it was written.
+        """Resume from a checkpoint exactly where it was written.
 
         Args:
             checkpoint: of a run with the same model, whose weights the model has already.
@@ -238,7 +238,9 @@ class Trainer:
         metrics = self.gradients(batch, trial_probabilities.to(self.device))
         stop = self._interruption.signal is not None
         metrics, self._stopping = self.processes.sum_step(self._parameters, metrics, stop)
-        if self.device.type == "cpu":  # a GPU's host would wait; it looks when it logs
+        if (
+            self.device.type == "cpu"
+        ):  # a GPU's host would wait; there it is checked when it is logged
             self._check_finite(metrics)
         self._totals.add(metrics)
         if self.config.optim.clip_norm is not None:
@@ -254,15 +256,15 @@ class Trainer:
         alone = self.processes.size == 1
         return self._interruption.signal is not None if alone else self._stopping
 
-    def _evaluate(self, scenes: Scenes) -> Evaluation:
+    def _measure(self, scenes: Scenes) -> Evaluation:
         return evaluate(self.air, scenes, self.presence_schedule(self.iteration))
 
     def _comparable(self, evaluation: Evaluation) -> float:
-        """Return the metric on the few held-out scenes alone, also after a look at all of them."""
+        """Return the metric on the few held-out scenes alone, also after an evaluation of all."""
         few = self._few
         if few.count is not None:
             return (evaluation.count[: len(few)] == few.count).double().mean().item()
-        return (evaluation if len(evaluation.count) == len(few) else self._evaluate(few)).metric
+        return (evaluation if len(evaluation.count) == len(few) else self._measure(few)).metric
 
     def _log_training(self) -> float:
         """Log what training did since the last time; return the loss per image."""

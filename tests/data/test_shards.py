@@ -299,7 +299,7 @@ def test_training_on_files_is_training_in_memory_and_can_be_resumed(
 
     config, parts = same_scenes["shards"], tmp_path / "parts"
     with monkeypatch.context() as patch:
-        patch.setattr("air.training.trainer.Trainer.look", killed)
+        patch.setattr("air.training.trainer.Trainer.evaluate", killed)
         with pytest.raises(KeyboardInterrupt):
             train(compose_config((*config, "train.save_every=7")), parts, [])
     assert read_latest(parts)[1].iteration == 7

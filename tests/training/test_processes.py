@@ -13,7 +13,7 @@ from air.errors import ConfigError
 from air.runs.checkpoint import read_latest
 from air.runs.result import read_result
 from air.tracking.jsonl import read_metrics
-from air.training.processes import ALONE, check_shares, share_dreams
+from air.training.processes import ALONE
 from air.training.random_state import joined_states, random_states, restore_noise, seed_noise
 from tests.helpers.several_processes import CASES, SIZE, work
 from tests.helpers.training_process import start, wait_for
@@ -93,13 +93,12 @@ def test_noise_goes_on_with_as_many_processes_and_starts_anew_with_others(caplog
 
 def test_batches_that_cannot_be_shared_are_refused():
     config = compose_config(("experiment=smoke", "train.batch_size=64"))
-    check_shares(config, 4)
-    assert share_dreams(config.sleep, 4).batch_size == config.sleep.batch_size // 4
+    assert config.shared_by(4).sleep.batch_size == config.sleep.batch_size // 4
     with pytest.raises(ConfigError, match=r"train.batch_size: must be a multiple of .* 3, got 64"):
-        check_shares(config, 3)
+        config.shared_by(3)
     config = compose_config(("train.batch_size=60", "sleep.batch_size=64"))
     with pytest.raises(ConfigError, match=r"sleep.batch_size: must be a multiple of .* 3, got 64"):
-        check_shares(config, 3)
+        config.shared_by(3)
 
 
 def test_one_process_exchanges_nothing():

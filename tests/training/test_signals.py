@@ -8,7 +8,7 @@ import pytest
 from air.runs.result import RunResult, read_result, write_result
 from air.tracking.trackers import build_tracker
 from air.training.run import train
-from air.training.signals import noticed
+from air.training.signals import caught
 from air.training.trainer import Trainer
 from tests.helpers.killing import assert_same_run
 
@@ -20,7 +20,7 @@ SIGNALS = [name for name in STATUS if hasattr(signal, name)]  # Windows has no S
 def test_the_status_tells_a_person_from_a_scheduler(name):
     number = getattr(signal, name)
     before = signal.getsignal(number)
-    with noticed() as interruption:
+    with caught() as interruption:
         os.kill(os.getpid(), number)
         assert interruption.signal == number
     assert interruption.exit_code == STATUS[name]
@@ -28,7 +28,7 @@ def test_the_status_tells_a_person_from_a_scheduler(name):
 
 
 def test_a_second_ctrl_c_stops_at_once():
-    with noticed():
+    with caught():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

@@ -77,7 +77,7 @@ def test_resuming_goes_on_exactly(configured, tmp_path, overrides, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("air.training.trainer.Trainer.look", crash)
+        patch.setattr("air.training.trainer.Trainer.evaluate", crash)
         with pytest.raises(KeyboardInterrupt):
             train(configured(*overrides), parts, [])
     assert read_latest(parts) is None
