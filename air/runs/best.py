@@ -36,15 +36,15 @@ class Best:
 class BestModel:
     """Follows which model of a run is the best.
 
-    Only evaluations of the same images are compared: those on the way, at the first `train.eval_size` of
-    the held-out images. The last model, which is evaluated with all of them, is compared by what it
-    does on these first ones alone. Of equal models the earlier one is the best. ELBOs are each
-    taken with the presence prior of their own iteration.
+    Only evaluations of the same images are compared: those on the way take the first
+    `train.eval_size` of the held-out images. The last model, which is evaluated with all of them,
+    is compared by what it does on these first ones alone. Of equal models the earlier one is the
+    best. ELBOs are each taken with the presence prior of their own iteration.
 
     Args:
         run_dir: the run's folder.
-        num_images: held-out images of evaluations that count. What was best by another number of images
-            (a resumed run may change it) says nothing, and is replaced by the next.
+        num_images: held-out images of evaluations that count. What was best by another number of
+            images (a resumed run may change it) says nothing, and is replaced by the next.
         counts_known: whether the metric is the count accuracy, else the ELBO.
     """
 

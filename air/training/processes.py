@@ -152,7 +152,8 @@ def joined(device: torch.device) -> Iterator[Processes]:
         yield ALONE
         return
     on_gpu = device.type == "cuda"
-    # Hosts have a backend of their own: they wait for evaluations and checkpoints, which NCCL takes for a hang.
+    # Hosts have a backend of their own: they wait for evaluations and checkpoints, which NCCL would
+    # take for a hang.
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     with _together():
         dist.init_process_group(
