@@ -4,8 +4,8 @@ import hydra
 from omegaconf import DictConfig
 
 from air.cli.command import one_line_errors, plain_values, run_command, where_started
+from air.comparison.compare_runs import compare_runs
 from air.comparison.config import CompareConfig
-from air.comparison.report import compare_runs
 from air.config.parsing import parse_as
 
 

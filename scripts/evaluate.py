@@ -18,7 +18,7 @@ def main(composed: DictConfig) -> None:
 
         # Imports torch, and so comes only once the configuration is known to be good.
         with needs_extra("evaluate"):
-            from air.evaluation.report import evaluate_run
+            from air.evaluation.evaluate_run import evaluate_run
 
         evaluate_run(config)
 

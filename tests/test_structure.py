@@ -144,7 +144,7 @@ def test_only_the_demo_imports_its_extra():
         ("air.config.parsing", "torch pyro hydra omegaconf numpy"),
         ("air.tracking.trackers", "torch pyro wandb wandb_workspaces trackio"),
         ("air.tracking.workspace", "torch pyro wandb wandb_workspaces trackio"),
-        ("air.comparison.report", "torch pyro"),
+        ("air.comparison.compare_runs", "torch pyro"),
         ("air.cli.command", "torch pyro"),
     ],
 )

@@ -15,8 +15,8 @@ from air.benchmark.commands import measure_inference, measure_start
 from air.benchmark.contention import measure_contention
 from air.benchmark.growth import measure_growth
 from air.benchmark.machine import Machine, measure_machine
-from air.benchmark.report import markdown_table, write_json
 from air.benchmark.step_times import measure_steps
+from air.benchmark.tables import markdown_table, write_json
 from air.benchmark.workloads import check_checkout
 from air.cli.compose import compose_config
 from air.config.schema import Config

@@ -18,6 +18,7 @@ from air.model.air import AIR
 from air.model.images import to_unit
 from air.model.parameters import OwnParameters
 from air.model.presence import PresencePrior
+from air.model.sites import OBS, latent_of
 
 _BLOCK = 500  # samples at a time, which bounds memory
 
@@ -87,4 +88,5 @@ def _log_density(trace: Any) -> Tensor:
 
 
 def _is_latent_or_obs(node: dict[str, Any]) -> bool:
-    return node["type"] == "sample" and (node["name"].startswith("z_") or node["name"] == "obs")
+    name = node["name"]
+    return node["type"] == "sample" and (name == OBS or latent_of(name) is not None)

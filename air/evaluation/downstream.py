@@ -25,7 +25,7 @@ from air.model.posterior import Posterior
 _HIDDEN = 128  # units of the classifier's one hidden layer
 _ITERATIONS = 300
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 
 def downstream(subject: Subject) -> Iterator[tuple[str, Measurement]]:
@@ -95,7 +95,7 @@ def tasks(scenes: Scenes) -> dict[str, NDArray[np.int64]]:
     return {"sum": (left + right).numpy(), "ascending": (left < right).long().numpy()}
 
 
-def latent_code(posterior: Posterior, chosen: NDArray[np.int64]) -> Array:
+def latent_code(posterior: Posterior, chosen: NDArray[np.int64]) -> _Array:
     """Return z_where and z_what of the first two steps, the left window's first, (N, size)."""
     boxes = posterior.boxes[chosen][:, :2]
     order = (boxes[..., 0] + boxes[..., 2]).argsort(-1).unsqueeze(-1)  # (N, 2, 1)
@@ -103,11 +103,11 @@ def latent_code(posterior: Posterior, chosen: NDArray[np.int64]) -> Array:
     return latents.take_along_dim(order, 1).flatten(1).numpy()
 
 
-def _pixels(scenes: Scenes) -> Array:
+def _pixels(scenes: Scenes) -> _Array:
     return to_unit(scenes.images, "cpu").flatten(1).numpy()
 
 
-def _score(code: Array, answers: Array, order: Array, num_labels: int, num_test: int) -> float:
+def _score(code: _Array, answers: _Array, order: _Array, num_labels: int, num_test: int) -> float:
     test, train = order[:num_test], order[num_test : num_test + num_labels]
     classifier = make_pipeline(
         StandardScaler(),

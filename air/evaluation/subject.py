@@ -15,7 +15,7 @@ from air.data.scenes import Scenes
 from air.errors import ConfigError, needs_extra
 from air.evaluation.config import EvaluateConfig, EvaluatorName
 from air.model.air import AIR
-from air.model.posterior import Posterior, joined
+from air.model.posterior import Posterior, concatenated
 from air.runs.trained import TrainedRun
 
 Measurement = float | int | list[list[int]] | list[list[float]]
@@ -95,4 +95,4 @@ def infer_in_batches(
         air.infer_scenes(chunk, steps)
         for chunk in tqdm(images.split(config.batch_size), desc=what, leave=False)
     ]
-    return joined(parts)
+    return concatenated(parts)

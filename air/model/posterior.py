@@ -75,12 +75,12 @@ def infer(
     num_steps = model.num_steps if num_steps is None else num_steps
     if num_steps < 1:
         raise ValueError(f"num_steps must be 1 or more, got {num_steps}")
-    return joined(
+    return concatenated(
         [_infer_chunk(model, guide, chunk, num_steps, sample) for chunk in images.split(_CHUNK)]
     )
 
 
-def joined(parts: Sequence[Posterior]) -> Posterior:
+def concatenated(parts: Sequence[Posterior]) -> Posterior:
     """Return the posteriors of some images after one another as one."""
     names = [field.name for field in fields(Posterior)]
     return Posterior(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

@@ -34,14 +34,14 @@ class Launch:
     local_size: int = 1
 
 
-ALONE = Launch()
+ONE_PROCESS = Launch()
 
 
 def find_launch() -> Launch:
     """Return what the environment says; a process that was started alone is the only one."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     if not all(os.environ.get(name) for name in names):
-        return ALONE
+        return ONE_PROCESS
     return Launch(*(int(os.environ[name]) for name in names[:4]))
 
 

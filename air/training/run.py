@@ -27,7 +27,7 @@ from air.runs.result import RunResult, discard_result, failure, write_result
 from air.tracking.tracker import NullTracker, Tracker
 from air.tracking.trackers import build_tracker
 from air.training.gradients import check_step
-from air.training.launch import ALONE, Launch, find_launch
+from air.training.launch import ONE_PROCESS, Launch, find_launch
 from air.training.processes import Processes, joined
 from air.training.random_state import seed_noise
 from air.training.signals import Interruption, caught
@@ -169,7 +169,7 @@ def _note_stop(run_dir: Path, iteration: int, interruption: Interruption) -> Non
     )
 
 
-def choose_device(config: Config, launch: Launch = ALONE) -> torch.device:
+def choose_device(config: Config, launch: Launch = ONE_PROCESS) -> torch.device:
     """Return the device that the configuration means.
 
     Args:

@@ -13,9 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from air.cli.compose import CONF, hydra_on_conf
 from air.cli.jobs import sweep_jobs
+from air.comparison.compare_runs import compare_runs, output_folder
 from air.comparison.config import CompareConfig
 from air.comparison.reading import read_runs
-from air.comparison.report import compare_runs, output_folder
 from air.comparison.unfinished import commands
 from air.config.parsing import parse_as
 from air.errors import ConfigError, RunFolderError

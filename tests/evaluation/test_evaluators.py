@@ -19,12 +19,12 @@ from air.evaluation.config import EvaluateConfig, EvaluatorName
 from air.evaluation.counts import counts
 from air.evaluation.downstream import latent_code, tasks, two_digit_scenes
 from air.evaluation.elbo import elbo
+from air.evaluation.evaluate_run import metrics_table
 from air.evaluation.generalisation import scaled
 from air.evaluation.held_out import elbo_parts
 from air.evaluation.interval import interval
 from air.evaluation.plain_vae import PlainVAE, train_vae
 from air.evaluation.reconstruction import reconstruction
-from air.evaluation.report import metrics_table
 from air.evaluation.segmentation import assigned, segmentation
 from air.evaluation.subject import Subject, infer_in_batches, load_evaluator
 from air.model.posterior import Posterior
