@@ -21,13 +21,13 @@ from air.fields import (
     Real,
     strict,
 )
-from air.model.sizes import Sizes
 
 if TYPE_CHECKING:
     from air.model.air import AIR
     from air.model.attention.look import Attention
     from air.model.canvas import Background, Canvas, Compositing, Likelihood
     from air.model.presence import PresenceSchedule
+    from air.model.sizes import Sizes
     from air.model.windows import WherePrior
 
 
@@ -93,6 +93,8 @@ class ModelConfig:
         Args:
             x_size: width and height of an image, in pixels.
         """
+        from air.model.sizes import Sizes
+
         names = [field.name for field in fields(Sizes) if field.name != "x_size"]
         try:
             Sizes(x_size=x_size, **{name: getattr(self, name) for name in names})

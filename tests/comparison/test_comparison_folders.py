@@ -8,8 +8,9 @@ import sys
 
 import pytest
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
 
 from air.cli.compose import CONF, hydra_on_conf
 from air.cli.jobs import sweep_jobs
@@ -24,6 +25,7 @@ from tests.helpers.in_process import run_script
 from tests.helpers.repository import REPOSITORY
 from tests.helpers.sweep_folders import accuracies, fail_early, fill_sweep, make_run, make_sweep
 
+BASIC = "BasicSweeper"  # Hydra's own
 SWEEP = ["experiment=smoke", "optim.lr=1e-3,3e-3", "seed=0,1"]
 
 
@@ -64,7 +66,8 @@ def test_jobs_are_those_of_hydras_own_sweeper(overrides, tmp_path):
     with hydra_on_conf() as config_loader:
         parser = OverridesParser.create(config_loader=config_loader)
         parsed = parser.parse_overrides(["model.num_steps=2,3", *overrides])
-        (expected,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        (sweeper,) = [s for s in Plugins.instance().discover(Sweeper) if s.__name__ == BASIC]
+        (expected,) = sweeper.split_arguments(parsed, max_batch_size=None)
     assert sweep_jobs(sweep) == expected
     assert len(expected) > 1
 
