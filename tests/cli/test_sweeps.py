@@ -14,7 +14,6 @@ import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 
-import air.training.run
 from air.cli.compose import compose_config
 from air.runs.checkpoint import latest_checkpoint, read_checkpoint
 from air.runs.folder import held
@@ -69,7 +68,7 @@ def trained(monkeypatch):
             raise SystemExit(TRY_AGAIN)  # as after SIGTERM
         return 0.5
 
-    monkeypatch.setattr(air.run, "train", train)
+    monkeypatch.setattr("air.training.run.train", train)
     return jobs
 
 
