@@ -108,7 +108,8 @@ def test_a_failing_job_is_recorded_and_the_others_go_on(sweep, tmp_path):
     # Job 2 as if it had been killed between its last two checkpoints, job 3 before it began.
     whole = read_latest(folder / "2")[1]
     (folder / "2" / "result.json").unlink()
-    read_latest(folder / "2")[0].unlink()
+    for name in ("00000004.pt", "best.pt"):
+        (folder / "2" / "checkpoints" / name).unlink()
     shutil.rmtree(folder / "3")
     status, out, err = sweep(*short, "model.use_masking=false,true", "seed=0,1")
     assert status == 1
