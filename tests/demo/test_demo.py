@@ -20,6 +20,7 @@ from air.data.digits import bundled_digits
 from air.demo.config import DemoConfig
 from air.demo.server import STATIC, build_app
 from air.demo.uploads import UploadError, read_upload
+from air.model.canvas import ObjectLatents
 from air.model.windows import image_to_window
 from air.runs.folder import read_config, write_config
 from air.runs.trained import open_run
@@ -60,13 +61,13 @@ def grey(image):
 def test_a_scene_is_answered_with_what_the_model_infers(client, run, image, num_steps):
     asked = {"pixels": image.tolist(), "num_steps": num_steps}
     answer = client.post("/api/infer", json=asked).json()
-    expected = run.model.infer(image[None], num_steps)
+    expected = run.air.infer(image[None], num_steps)
     assert answer["count"] == expected.count.item()
     assert answer["count_probs"] == pytest.approx(expected.count_probs[0].tolist(), abs=1e-6)
     assert answer["reconstruction"] == grey(expected.reconstruction[0])
-    assert len(answer["steps"]) == (num_steps or run.model.num_steps)
+    assert len(answer["steps"]) == (num_steps or run.air.num_steps)
     glimpses = image_to_window(expected.z_where[0], image[None].float() / 255, 16)
-    decodings = run.model.decode(expected.z_what[0]).unflatten(-1, (16, 16))
+    decodings = run.air.decode(expected.z_what[0]).unflatten(-1, (16, 16))
     for t, step in enumerate(answer["steps"]):
         assert step["present"] == (t < expected.count.item())
         assert step["probability"] == pytest.approx(sum(answer["count_probs"][t + 1 :]), abs=1e-5)
@@ -92,10 +93,12 @@ def test_changed_latents_are_answered_with_what_the_model_renders(client, run, i
     z_pres, z_where, z_what = (
         torch.tensor([[step[name] for step in steps]]) for name in ("present", "z_where", "z_what")
     )
-    assert answer["reconstruction"] == grey(run.model.render(z_pres.float(), z_where, z_what)[0])
+    assert answer["reconstruction"] == grey(
+        run.air.model.render(ObjectLatents(z_pres.float(), z_where, z_what))[0]
+    )
     # A window is 50 / s pixels wide, and its centre is at -(x, y) / s in an image from -1 to 1.
     assert answer["steps"][1]["box"] == pytest.approx([7.5, 16.25, 32.5, 41.25])
-    decoding = run.model.decode(z_what[0, 1]).unflatten(-1, (16, 16))
+    decoding = run.air.decode(z_what[0, 1]).unflatten(-1, (16, 16))
     assert answer["steps"][1]["decoding"] == grey(decoding)
 
 
@@ -199,7 +202,7 @@ def test_the_digits_are_held_out_and_one_of_each(client):
 def test_dropped_digits_have_the_size_of_training(client, run):
     described = client.get("/api/model").json()
     assert described["digit_size"] == pytest.approx(28 / run.config.data.digit_scale_mean)
-    assert described["num_steps"] == run.model.num_steps
+    assert described["num_steps"] == run.air.num_steps
 
 
 def test_the_page_needs_nothing_from_elsewhere(client):

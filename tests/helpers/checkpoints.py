@@ -4,11 +4,13 @@ import torch
 
 from air.runs.best import Best
 from air.runs.checkpoint import Checkpoint, best_checkpoint, read_checkpoint
+from tests.helpers.models import tiny_values
 
 
-def checkpoint_of(model, iteration=5, best=None):
+def checkpoint_of(model, iteration=5, best=None, **arguments):
+    """Return a checkpoint of a model that `tiny` built from these arguments."""
     return Checkpoint(
-        config={"seed": 0},
+        config=tiny_values(**arguments),
         x_size=model.x_size,
         iteration=iteration,
         model=model.state_dict(),

@@ -1,5 +1,6 @@
 """Models small enough to enumerate, for several test files."""
 
+from air.cli.compose import compose_values
 from air.model.air import AIR
 
 TINY = {
@@ -18,3 +19,11 @@ TINY = {
 
 def tiny(**arguments):
     return AIR(**{**TINY, **arguments})
+
+
+def tiny_values(**arguments):
+    """Return the values of a run whose model `tiny` builds, from the same arguments."""
+    values = compose_values(("experiment=smoke", "model=pixels"))
+    given = {"encoder_net": [], "decoder_net": [], **TINY, **arguments}
+    values["model"].update({name: given[name] for name in values["model"].keys() & given.keys()})
+    return values

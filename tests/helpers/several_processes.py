@@ -13,7 +13,7 @@ from unittest import mock
 import pyro
 import torch
 
-from air.acceleration.recording import build_gradients
+from air.acceleration.recording import RecordedGradients
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
@@ -73,12 +73,13 @@ def steps(name, processes):
     model = tiny(**arguments)
     if processes.rank:
         with torch.no_grad():
-            model.z_what_init.fill_(7.0)  # to be replaced by the first process's
+            model.guide.z_what_init.fill_(7.0)  # to be replaced by the first process's
     processes.copy_first(model)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
     parameters = list(model.parameters())
-    sleep = SleepPhase(0.5, 6 // processes.size, max_objects=2) if asleep else None
-    gradients = build_gradients(Objective(estimator(), sleep), model, CPU, recorded)
+    terms = [SleepPhase(0.5, 6 // processes.size, max_objects=2)] if asleep else []
+    kind = RecordedGradients if recorded else EagerGradients
+    gradients = kind(Objective(estimator(), terms), model)
     taken = []
     torch.manual_seed(5)
     images = torch.rand(3, BATCH, 6, 6)

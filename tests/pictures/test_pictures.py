@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from PIL import Image
 
+from air.model.canvas import ObjectLatents
 from air.model.posterior import Posterior
 from air.model.windows import window_boxes, window_to_image
 from air.pictures.charts import draw_confusion, draw_training_curves
@@ -50,7 +51,7 @@ def scene(model):
     z_what = torch.randn(3, 2, 2)
     z_pres = (torch.arange(2) < count.unsqueeze(-1)).float()
     with torch.no_grad():
-        images = model.render(z_pres, z_where, z_what).clamp(0, 1)
+        images = model.model.render(ObjectLatents(z_pres, z_where, z_what)).clamp(0, 1)
         posterior = Posterior(
             count=count,
             count_probs=torch.eye(3)[count],
@@ -125,7 +126,7 @@ def test_the_canvas_grows_by_one_object_a_step_to_the_reconstruction(model, scen
     canvas = canvases(model, posterior)
     assert canvas.shape == (3, 3, SIZE, SIZE)
     assert not canvas[:, 0].any()
-    objects = model.place(posterior.z_where, posterior.z_what)
+    objects = model.model.place(posterior.z_where, posterior.z_what)
     torch.testing.assert_close(canvas[0, 2] - canvas[0, 1], objects[0, 1].detach())
     torch.testing.assert_close(canvas[:, -1].clamp(0, 1), images)
     rows = table(draw_build_up(images, posterior, canvas), 4)

@@ -156,7 +156,7 @@ def test_a_run_keeps_its_best_and_gives_it_back(uneven, tmp_path, scored):
     best, latest = air.load(tmp_path, which="best"), air.load(tmp_path)
     kept = air.load(best_checkpoint(tmp_path))
     assert all(map(torch.equal, best.state_dict().values(), kept.state_dict().values()))
-    assert not torch.equal(best.z_what_init, latest.z_what_init)
+    assert not torch.equal(best.guide.z_what_init, latest.guide.z_what_init)
     with pytest.raises(CheckpointError, match="which: must be latest or best, got 'last'"):
         air.load(tmp_path, which="last")
     logged = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "val/elbo" in line]
@@ -177,7 +177,7 @@ def test_the_last_look_at_all_images_is_compared_by_the_first_ones(
     config = uneven("train.eval_size=15")
     train(config, tmp_path, [])
     run, few = open_run(tmp_path), load(config.data).test.subset(slice(15))
-    assert seen[12] == evaluate(run.model, few, run.z_pres_prior_p).metric
+    assert seen[12] == evaluate(run.air, few, run.z_pres_prior_p).metric
     metric = "count_accuracy" if counts_known else "elbo"
     logged = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "val/elbo" in line]
     assert [line[f"val/{metric}"] for line in logged[:-1]] == [seen[3], seen[6], seen[9]]

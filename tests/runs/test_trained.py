@@ -4,7 +4,6 @@ import pytest
 
 from air.config.parsing import parse_config
 from air.errors import CheckpointError, RunFolderError
-from air.model.count_prior import build_presence_schedule
 from air.runs.folder import read_config, write_config
 from air.runs.trained import open_run
 
@@ -13,8 +12,8 @@ def test_a_run_comes_with_its_model_its_configuration_and_its_prior(smoke_run):
     run = open_run(smoke_run)
     assert run.config == parse_config(read_config(smoke_run))
     assert run.iteration == run.config.train.num_iterations
-    assert not run.model.training
-    prior = build_presence_schedule(run.config.prior, run.config.model.num_steps)(run.iteration)
+    assert not run.air.training
+    prior = run.config.prior.build(run.air.num_steps)(run.iteration)
     assert [run.z_pres_prior_p(t) for t in range(3)] == [prior(t) for t in range(3)]
 
 
