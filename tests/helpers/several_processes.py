@@ -19,6 +19,7 @@ from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
 from air.inference.sleep import SleepPhase
 from air.model.baselines import joined_averages, moving_averages
+from air.training.gradients import EagerGradients
 from air.training.processes import ALONE, joined
 from air.training.random_state import random_states, seed_noise
 from tests.helpers.models import tiny

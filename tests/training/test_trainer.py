@@ -162,7 +162,7 @@ def test_weights_that_are_not_finite_are_never_saved(configured, tmp_path, monke
         save(self)
 
     monkeypatch.setattr(Trainer, "save", poisoned)
-    with pytest.raises(NonFiniteLossError, match="iteration 10: parameter guide.z_what_init"):
+    with pytest.raises(NonFiniteLossError, match=r"iteration 10: parameter guide\.z_what_init"):
         train(configured("train.eval_every=20"), tmp_path, [])
     assert read_latest(tmp_path) is None
 
