@@ -164,7 +164,7 @@ def test_z_where_inv_undoes_a_transform():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_use_cuda_is_refused_where_there_is_none():
-    with pytest.raises(ValueError, match="use_cuda must be False on this machine"):
+    with pytest.raises(ValueError, match="use_cuda: must be False on this machine"):
         AIR(use_cuda=True)
 
 
