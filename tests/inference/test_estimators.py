@@ -98,7 +98,7 @@ def test_marginal_equals_enumeration_by_hand(images):
 def test_marginal_equals_the_mean_of_tracegraph_in_value_and_gradient(images):
     air = tiny()
     marginal = monte_carlo(MarginalELBO(), air, images, chunks=20, copies=300)
-    sampled = monte_carlo(TraceGraph_ELBO(), air, images, chunks=40, copies=1500)
+    sampled = monte_carlo(TraceGraph_ELBO(), air, images, chunks=30, copies=1500)
     for one, other in zip(marginal, sampled, strict=True):
         assert_same_mean(one, other)
     assert marginal[0][1].item() < 0.02 * abs(
@@ -106,15 +106,14 @@ def test_marginal_equals_the_mean_of_tracegraph_in_value_and_gradient(images):
     )  # the comparison means something
 
 
-@pytest.mark.parametrize("baseline", [{}, {"baseline_decay": 0.9}, {"baseline_scalar": 3.0}])
-def test_baselines_do_not_change_the_expected_gradient(images, baseline):
+def test_baselines_do_not_change_the_expected_gradient(images):
     plain = tiny()
-    weights = plain.state_dict()
-    with_baseline = tiny(use_baselines=True, **baseline)
-    with_baseline.load_state_dict(weights, strict=False)
-    one = monte_carlo(ReinforceELBO(), plain, images, chunks=30, copies=700)
-    other = monte_carlo(ReinforceELBO(), with_baseline, images, chunks=30, copies=700)
-    assert_same_mean(one[1], other[1])
+    expected = monte_carlo(ReinforceELBO(), plain, images, chunks=24, copies=600)
+    for baseline in ({}, {"baseline_decay": 0.9}, {"baseline_scalar": 3.0}):
+        other = tiny(use_baselines=True, **baseline)
+        other.load_state_dict(plain.state_dict(), strict=False)
+        found = monte_carlo(ReinforceELBO(), other, images, chunks=24, copies=600)
+        assert_same_mean(expected[1], found[1])
 
 
 def test_a_fitted_baseline_lowers_the_variance(images):
@@ -127,7 +126,7 @@ def test_a_fitted_baseline_lowers_the_variance(images):
         ReinforceELBO().loss_and_grads(air.model, air.guide, images.repeat(50, 1, 1), **PRIOR)
         optimizer.step()
     errors = [
-        monte_carlo(ReinforceELBO(), model, images, chunks=40, copies=50)[1][1].norm()
+        monte_carlo(ReinforceELBO(), model, images, chunks=30, copies=50)[1][1].norm()
         for model in (air, plain)
     ]
     assert errors[0] < 0.95 * errors[1]
@@ -151,12 +150,12 @@ def test_marginal_scales_with_subsampling():
         torch.tensor(
             [
                 MarginalELBO().loss(air.model, air.guide, images, batch_size=size, **PRIOR)
-                for _ in range(200)
+                for _ in range(100)
             ]
         )
         for size in (12, 3)
     )
-    error = (whole.var() / 200 + part.var() / 200).sqrt()
+    error = (whole.var() / 100 + part.var() / 100).sqrt()
     assert (whole.mean() - part.mean()).abs() < SIGMAS * error
 
 
