@@ -48,7 +48,7 @@ class BackgroundChoice(Protocol):
 class CompositingChoice(Protocol):
     """An option of the group `compositing`."""
 
-    def build(self) -> Compositing:
+    def build(self, sizes: Sizes) -> Compositing:
         """Return a new compositing."""
         ...
 
@@ -170,7 +170,7 @@ class AIR(nn.Module):
         canvas = Canvas(
             x_size,
             window_size,
-            compositing.build() if compositing else Sum(),
+            compositing.build(sizes) if compositing else Sum(),
             background.build(sizes) if background else NoBackground(),
         )
         if attention:

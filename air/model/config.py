@@ -149,7 +149,7 @@ class SumConfig:
 
     kind: Literal["sum"]
 
-    def build(self) -> Compositing:
+    def build(self, sizes: Sizes) -> Compositing:
         """Return a new compositing."""
         from air.model.compositing.sum import Sum
 
