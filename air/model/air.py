@@ -32,7 +32,7 @@ from air.model.windows import WherePrior
 class AttentionChoice(Protocol):
     """An option of the group `attention`, as all in `air.model.config`; it builds its kind."""
 
-    def build(self, sizes: Sizes, z_where_prior: WherePrior, canvas: Canvas) -> Attention:
+    def build(self, sizes: Sizes, z_where_prior: WherePrior) -> Attention:
         """Return a new attention."""
         ...
 
@@ -48,7 +48,7 @@ class BackgroundChoice(Protocol):
 class CompositingChoice(Protocol):
     """An option of the group `compositing`."""
 
-    def build(self) -> Compositing:
+    def build(self, sizes: Sizes) -> Compositing:
         """Return a new compositing."""
         ...
 
@@ -170,11 +170,11 @@ class AIR(nn.Module):
         canvas = Canvas(
             x_size,
             window_size,
-            compositing.build() if compositing else Sum(),
+            compositing.build(sizes) if compositing else Sum(),
             background.build(sizes) if background else NoBackground(),
         )
         if attention:
-            attend = attention.build(sizes, z_where_prior, canvas)
+            attend = attention.build(sizes, z_where_prior)
         else:
             attend = RecurrentAttention(sizes, z_where_prior)
         encode = Encoder(window_pixels, encoder_net, z_what_size, layer)
@@ -208,6 +208,7 @@ class AIR(nn.Module):
             attend,
             encode,
             canvas.background,
+            self.model.render,
             baseline,
             use_masking,
         )

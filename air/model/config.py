@@ -25,7 +25,7 @@ from air.fields import (
 if TYPE_CHECKING:
     from air.model.air import AIR
     from air.model.attention.look import Attention
-    from air.model.canvas import Background, Canvas, Compositing, Likelihood
+    from air.model.canvas import Background, Compositing, Likelihood
     from air.model.presence import PresenceSchedule
     from air.model.sizes import Sizes
     from air.model.windows import WherePrior
@@ -111,7 +111,7 @@ class RecurrentConfig:
 
     kind: Literal["recurrent"]
 
-    def build(self, sizes: Sizes, z_where_prior: WherePrior, canvas: Canvas) -> Attention:
+    def build(self, sizes: Sizes, z_where_prior: WherePrior) -> Attention:
         """Return a new attention."""
         from air.model.attention.recurrent import RecurrentAttention
 
@@ -149,7 +149,7 @@ class SumConfig:
 
     kind: Literal["sum"]
 
-    def build(self) -> Compositing:
+    def build(self, sizes: Sizes) -> Compositing:
         """Return a new compositing."""
         from air.model.compositing.sum import Sum
 

@@ -75,6 +75,7 @@ class GenerativeModel(nn.Module):
         """
         register("decode", self.decode)
         register("background", self.canvas.background)
+        register("compositing", self.canvas.compositing)
         register("likelihood", self.likelihood)
         with pyro.plate(PLATE, data.shape[0], device=str(data.device)) as index:
             batch = in_type_of(self.z_where_prior.mean, data[index])  # (n, x_size, x_size)

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from air.model.attention.look import Attention, Look
+from air.model.attention.look import Attention, Look, Render
 from air.model.baselines import Baseline
 from air.model.canvas import Background, ObjectLatents
 from air.model.images import in_type_of
@@ -30,6 +30,7 @@ class Guide(nn.Module):
         attention: says whether there is a next object, and where to look.
         encode: from a window to q(z_what).
         background: infers what lies behind the objects.
+        render: what the generative model makes of objects, for the attention.
         baseline: for score-function gradients of z_pres.
         use_masking: whether z_where and z_what of absent objects leave the objective.
     """
@@ -42,6 +43,7 @@ class Guide(nn.Module):
         attention: Attention,
         encode: Encoder,
         background: Background,
+        render: Render,
         baseline: Baseline,
         use_masking: bool,
     ) -> None:
@@ -51,6 +53,7 @@ class Guide(nn.Module):
         self.attention = attention
         self.encode = encode
         self.background = background
+        self.render = render  # a method: the model is no part of the guide
         self.baseline = baseline
         self.use_masking = use_masking
         self.z_where_init = nn.Parameter(torch.zeros(3))
@@ -87,8 +90,7 @@ class Guide(nn.Module):
         ) as index:
             batch = in_type_of(self.z_where_init, data[index])  # (n, x_size, x_size)
             background = self.background.infer(batch)
-            foreground = batch if background is None else batch - background
-            attention = self.attention.start(foreground)
+            attention = self.attention.start(batch, background, self.render)
             baseline = self.baseline.start(batch)
             # One row for all images, so that the first step's products with it are taken once.
             latents = ObjectLatents(

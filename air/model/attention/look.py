@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from air.model.canvas import ObjectLatents
+
+# (objects of several steps, background (n, x_size, x_size) or None) -> images (n, x_size, x_size)
+Render = Callable[[ObjectLatents, Tensor | None], Tensor]
 
 
 class Look(NamedTuple):
@@ -21,8 +25,14 @@ class Look(NamedTuple):
 class Attention(nn.Module):
     """The part of the guide that says where to look next; each kind is a subclass."""
 
-    def start(self, images: Tensor) -> Any:
-        """Return the first state, with what is taken from images (n, x_size, x_size) once."""
+    def start(self, images: Tensor, background: Tensor | None, render: Render) -> Any:
+        """Return the first state, with what is taken from images once.
+
+        Args:
+            images: (n, x_size, x_size).
+            background: what the guide inferred to lie behind the objects, or None for black.
+            render: what the generative model makes of objects.
+        """
         raise NotImplementedError
 
     def forward(self, state: Any, previous: ObjectLatents) -> tuple[Look, Any]:
@@ -37,3 +47,8 @@ class Attention(nn.Module):
             What to propose, and the next state.
         """
         raise NotImplementedError
+
+
+def foreground_of(images: Tensor, background: Tensor | None) -> Tensor:
+    """Return images (n, x_size, x_size) without what lies behind their objects."""
+    return images if background is None else images - background

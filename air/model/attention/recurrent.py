@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from air.model.attention.look import Attention, Look
+from air.model.attention.look import Attention, Look, Render, foreground_of
 from air.model.canvas import ObjectLatents
 from air.model.networks import LSTM, Predict, build_embed, latents_vector, non_linearity_layer
 from air.model.sizes import Sizes
@@ -16,7 +16,7 @@ from air.model.windows import WherePrior
 class RecurrentState(NamedTuple):
     """What one step hands to the next; before the first step, h and c have one row."""
 
-    images: Tensor  # (n, x_size, x_size)
+    foreground: Tensor  # (n, x_size, x_size)
     gates: Tensor  # (n, 4 rnn_hidden_size), the image's share
     rnn: tuple[Tensor, Tensor]  # h and c, (n, rnn_hidden_size) each
 
@@ -38,11 +38,12 @@ class RecurrentAttention(Attention):
         self.predict = Predict(sizes.rnn_hidden_size, sizes.predict_net, layer)
         self.z_where_prior = z_where_prior
 
-    def start(self, images: Tensor) -> RecurrentState:
-        """Embed the images, which do not change from step to step."""
-        gates = self.rnn.embedding_gates(self.embed(images))
+    def start(self, images: Tensor, background: Tensor | None, render: Render) -> RecurrentState:
+        """Embed the images, which do not change from step to step; see `Attention`."""
+        foreground = foreground_of(images, background)
+        gates = self.rnn.embedding_gates(self.embed(foreground))
         # One row for all images, so that the first step's products with it are taken once.
-        return RecurrentState(images, gates, self.rnn.initial_state())
+        return RecurrentState(foreground, gates, self.rnn.initial_state())
 
     def forward(
         self, state: RecurrentState, previous: ObjectLatents
@@ -56,6 +57,6 @@ class RecurrentAttention(Attention):
             z_where_scale=self.z_where_prior.sd * factor,
             # The paper's figure 2 draws the attended window from z_where and the LSTM's state; it
             # can only be cropped from the image itself.
-            view=state.images,
+            view=state.foreground,
         )
         return look, state._replace(rnn=rnn)
