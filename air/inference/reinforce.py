@@ -23,9 +23,11 @@ class ReinforceELBO(TraceGraph_ELBO):
     def estimate(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Estimate:
         """Estimate the bound with one draw of z_pres; see `Estimator`."""
         model_trace, guide_trace = self._get_trace(model, guide, args, kwargs)
-        _, surrogate = self._loss_and_surrogate_loss_particle(model_trace, guide_trace)
         with torch.no_grad():
             metrics = elbo_metrics(sampled_parts(model_trace, guide_trace))
+        if not torch.is_grad_enabled():  # and no baseline learns from it
+            return Estimate(-metrics["elbo"], metrics)
+        _, surrogate = self._loss_and_surrogate_loss_particle(model_trace, guide_trace)
         # The value is -ELBO, the gradient that of the surrogate (Schulman et al., 2015, section 3).
         return Estimate(surrogate - surrogate.detach() - metrics["elbo"], metrics)
 

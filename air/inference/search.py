@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from air.inference.estimator import CountBounds, Estimate
 from air.model.air import AIR
+from air.model.background.none import NoBackground
 from air.model.canvas import ObjectLatents
 from air.model.full_path import full_path
 from air.model.generative import GenerativeModel
@@ -68,7 +69,12 @@ class CountSearch:
             air: with at least two steps.
             images: (N, x_size, x_size), in [0, 1].
             estimate: with what is known of each count.
+
+        Raises:
+            ValueError: there is a background, which would be cut like an object.
         """
+        if not isinstance(air.model.canvas.background, NoBackground):
+            raise ValueError("a search cuts objects apart on black: background must be none")
         bounds = estimate.counts
         assert bounds is not None  # a search is configured for estimators that bound every count
         with torch.no_grad():

@@ -21,7 +21,8 @@ def options():
 
 @pytest.mark.parametrize("option", list(options()))
 def test_every_option_composes_and_builds(option):
-    config = parse_config(composed(option, *needs(option)))
+    estimator = ["inference=reinforce"] if option.startswith("baseline=") else []
+    config = parse_config(composed(*estimator, option, *needs(option)))
     air = config.build_model(50)
     config.build_objective()
     prior = config.prior.build(air.num_steps)(0)

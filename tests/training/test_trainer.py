@@ -106,7 +106,7 @@ def test_same_seed_same_run_and_zero_is_a_seed(configured, tmp_path):
 
 def test_metrics_hold_losses_parts_counts_rates_and_prior(configured, tmp_path):
     settings = ["prior=linear", "prior.anneal_duration=20", "optim.lr=1e-3"]
-    settings += ["optim.warmup_iterations=0", "search=cuts", "search.margin=0", PLAIN]
+    settings += ["optim.warmup_iterations=0", "search=cuts", "inference.search.margin=0", PLAIN]
     metric = train(configured(*settings), tmp_path, [])
     lines = read_metrics(tmp_path / "metrics.jsonl")
     trained = [line for line in lines if "train/loss" in line]
@@ -114,7 +114,8 @@ def test_metrics_hold_losses_parts_counts_rates_and_prior(configured, tmp_path):
     for line in trained:
         parts = [line[f"train/{p}"] for p in ("likelihood", "kl_pres", "kl_where", "kl_what")]
         assert line["train/elbo"] == pytest.approx(parts[0] - sum(parts[1:]), rel=1e-5)
-        assert line["train/loss"] == -line["train/elbo"]
+        loss = -line["train/elbo"] + 10 * line["train/sleep"] + 300 * line["train/search"]
+        assert line["train/loss"] == pytest.approx(loss, rel=1e-4)
         assert line["train/sleep"] > 0
         assert line["train/search"] > 0
         assert line["time/steps_per_second"] > 0
@@ -138,12 +139,12 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(
     def poisoned(self):
         if self.iteration == 13:
             with torch.no_grad():
-                self.model.decode.mlp.layers[0].weight.fill_(torch.inf)
+                self.air.decode.mlp.layers[0].weight.fill_(torch.inf)
         step(self)
 
     monkeypatch.setattr(Trainer, "step", poisoned)
     with pytest.raises(
-        NonFiniteLossError, match=r"iteration 13: the loss is nan; not finite: likeli"
+        NonFiniteLossError, match=r"iteration 13: the loss is nan; not finite: loss"
     ):
         train(configured("inference=reinforce", "train.save_every=5"), tmp_path, [])
     kept = final_state(tmp_path)
