@@ -94,7 +94,7 @@ def test_a_preset_extends_the_plugins_own_or_names_its_extra(kind, name):
 
 
 def test_every_preset_is_in_the_readme_and_the_help_and_has_its_extra():
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    readme = (REPOSITORY / "scripts" / "README.md").read_text(encoding="utf-8")
     setup = (REPOSITORY / "setup.cfg").read_text(encoding="utf-8")
     help_text = (REPOSITORY / "conf" / "config.yaml").read_text(encoding="utf-8")
     presets = the_presets_of_the_repository()

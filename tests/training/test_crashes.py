@@ -103,7 +103,7 @@ def test_what_another_process_did_before_the_folder_was_claimed_is_noticed(
         train(uneven(f"resume={run_dir}"), run_dir, [])
 
     monkeypatch.setattr("air.training.run.load_weights", late)
-    with pytest.raises(RunFolderError, match="another process went on with this run meanwhile"):
+    with pytest.raises(RunFolderError, match="another process resumed this run meanwhile"):
         train(uneven(f"resume={run_dir}"), run_dir, [])
     assert read_result(run_dir).status == "finished"
 

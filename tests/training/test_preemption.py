@@ -44,7 +44,9 @@ def slurm(tmp_path):
 
 def test_the_batch_script_of_the_readme_asks_to_be_queued_again(slurm, data_root, tmp_path):
     (script,) = re.findall(
-        r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL
+        r"```bash\n(#!/bin/bash\n#SBATCH.*?)```",
+        (REPOSITORY / "scripts" / "README.md").read_text(),
+        re.DOTALL,
     )
     small = f"experiment=smoke data.root={data_root} train.step=eager"
     assert "experiment=accurate" in script
