@@ -121,7 +121,7 @@ def test_a_disk_that_is_really_full(train_command, smoke_run, tmp_path):
     try:
         overrides = (*train_command.smoke, "tracking=wandb", "tracking.mode=offline")
         result = train_command(*overrides, f"hydra.run.dir={disk}/run", check=False)
-        path = disk / "run" / "checkpoints" / "00000020.pt"
+        path = disk / "run" / "checkpoints" / "00000010.pt"  # best.pt is there, and resumed from
         assert result.returncode == 1
         assert result.stderr == f"error: {path}: cannot be written: No space left on device\n"
         assert read_latest(disk / "run")[1].iteration == 10
