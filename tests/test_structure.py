@@ -212,3 +212,56 @@ def test_no_test_uses_a_private_name():
     """What a module keeps to itself may change: tests hold what it promises to others."""
     used = {path: set(private_names_used(tree)) for path, tree in TESTS.items()}
     assert not {path: names for path, names in used.items() if names}
+
+
+# --- the tests themselves -------------------------------------------------------------------------
+
+TESTS = {
+    str(path.relative_to(REPOSITORY)): ast.parse(path.read_text(encoding="utf-8"))
+    for path in (REPOSITORY / "tests").rglob("*.py")
+}
+PUBLIC = {"_exit", "_replace"}  # of `os` and of named tuples, by their documentation
+
+
+def is_private(name):
+    return name.startswith("_") and not name.endswith("_") and name not in PUBLIC
+
+
+def test_no_test_module_imports_another():
+    for path, tree in TESTS.items():
+        shared = [name for name in imports(tree) if name.startswith("tests.") and ".test_" in name]
+        assert not shared, f"{path} imports {shared}; what is shared belongs in tests/helpers"
+
+
+def own_names(tree):
+    """Yield the private names that a module or its classes define for themselves."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            if isinstance(node.value, ast.Name) and node.value.id == "self":
+                yield node.attr
+
+
+def private_names_used(tree):
+    """Yield the private names of other modules that are imported, read or patched."""
+    own = set(own_names(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = [*node.module.split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Attribute):
+            names = [node.attr]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            ("setattr", "getattr", "delattr", "patch", "patch.object")
+        ):
+            given = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            names = [part for each in given if isinstance(each, str) for part in each.split(".")]
+        else:
+            continue
+        yield from (name for name in names if is_private(name) and name not in own)
+
+
+@pytest.mark.parametrize("path", TESTS)
+def test_no_test_uses_a_private_name(path):
+    """What a module keeps to itself may change: tests hold what it promises to others."""
+    assert not set(private_names_used(TESTS[path]))

@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
 _aten = torch.ops.aten
-_SAME_PIXELS = (  # in another shape or, as the plate of all images takes them, by their index
+_SAME_PIXELS = (  # in another shape, without a graph or, as a plate takes them, by their index
     _aten.view.default,
     _aten._unsafe_view.default,
     _aten.unsqueeze.default,
+    _aten.alias.default,
+    _aten.detach.default,
     _aten.index.Tensor,
 )
 _CONTIGUOUS: dict[str, Any] = {"memory_format": torch.contiguous_format}

@@ -88,9 +88,9 @@ class RecordedGradients:
         with torch.random.fork_rng(devices=devices), pyro.validation_enabled(False):
             recording = make_fx(program)(self.parameters, batch, trial_probabilities)
         recording.graph.eliminate_dead_code()
-        simplify(recording)
         if self.skips_black:
             skip_black_pixels(recording, batch_position=len(self.parameters))
+        simplify(recording)  # which has pixels found once, however many products there are
         if self.compiled:
             return compile_recording(recording)
         _write_in_place(recording, self.parameters)
