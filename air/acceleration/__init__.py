@@ -1,1 +1,1 @@
-"""The same arithmetic sooner: without this package everything still trains."""
+"""The same arithmetic sooner: an eager step needs none of it but the number of threads."""

@@ -59,7 +59,7 @@ class Config:
         """
         if isinstance(self.data, SceneConfig):
             self.check_images(self.data.canvas_size, self.data.num_train)
-        self.inference.check(self.model, self.data)
+        self.inference.check(self.model, self.data, self.background)
 
     def check_images(self, x_size: int, num_train: int) -> None:
         """Check what depends on the images, which a file of the user's tells only when it is read.

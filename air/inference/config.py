@@ -10,7 +10,7 @@ from pydantic import Field
 from air.data.config import DataConfig, SceneConfig
 from air.errors import ConfigError
 from air.fields import Layers, PositiveInt, PositiveReal, Probability, strict
-from air.model.config import ModelConfig
+from air.model.config import BackgroundConfig, ModelConfig
 
 if TYPE_CHECKING:
     from air.inference.estimator import Estimator
@@ -80,7 +80,7 @@ class NoSearchConfig:
 
     kind: Literal["none"]
 
-    def check(self, model: ModelConfig, data: DataConfig) -> None:
+    def check(self, model: ModelConfig, data: DataConfig, background: BackgroundConfig) -> None:
         """Accept every model and every data set."""
 
     def build_terms(self) -> list[Term]:
@@ -98,8 +98,13 @@ class CutsConfig:
     num_windows: PositiveInt  # single objects tried for each image
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # nats between best and next count
 
-    def check(self, model: ModelConfig, data: DataConfig) -> None:
-        """Raise `ConfigError` if there are no two objects to be told from one."""
+    def check(self, model: ModelConfig, data: DataConfig, background: BackgroundConfig) -> None:
+        """Raise `ConfigError` if there are no two objects on black to be told from one."""
+        if background.kind != "none":
+            raise ConfigError(
+                "background: must be 'none' with search=cuts, which cuts objects apart on black, "
+                f"got {background.kind!r}"
+            )
         if model.num_steps < 2:
             raise ConfigError(
                 "model.num_steps: must be at least 2 with search=cuts, which tries pairs, "
@@ -205,7 +210,7 @@ class EstimatorConfig:
         """What to try where counts collapse."""
         return []
 
-    def check(self, model: ModelConfig, data: DataConfig) -> None:
+    def check(self, model: ModelConfig, data: DataConfig, background: BackgroundConfig) -> None:
         """Raise `ConfigError` if the estimator is not defined for a model or a data set."""
 
     def build(self) -> Estimator:
@@ -226,14 +231,14 @@ class MarginalConfig(EstimatorConfig):
         searches = self.search.kind != "none"
         return ["search=none (the search tells one object from two only)"] if searches else []
 
-    def check(self, model: ModelConfig, data: DataConfig) -> None:
+    def check(self, model: ModelConfig, data: DataConfig, background: BackgroundConfig) -> None:
         """Raise `ConfigError` if absent objects would stay in the objective, or for the search."""
         if not model.use_masking:
             raise ConfigError(
                 "model.use_masking: must be true with inference=marginal, which is defined for the "
                 "masked objective only, got False; inference=reinforce trains without masking"
             )
-        self.search.check(model, data)
+        self.search.check(model, data, background)
 
     def build(self) -> Estimator:
         """Return a new estimator."""

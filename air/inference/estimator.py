@@ -41,7 +41,7 @@ class Estimator(Protocol):
     """Also the `loss` of Pyro's `SVI`, as every `pyro.infer.ELBO` is."""
 
     def estimate(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Estimate:
-        """Estimate the bound of a batch.
+        """Estimate the loss of a batch.
 
         Args:
             model: a program with the sites of `air.model.generative.GenerativeModel`.
@@ -61,10 +61,13 @@ class Estimator(Protocol):
 
 
 class SurrogateELBO(ELBO):
-    """An estimator that defines `estimate` alone."""
+    """An estimator that defines `estimate` alone; how many draws it takes is its own matter."""
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def estimate(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Estimate:
-        """Estimate the bound of a batch; see `Estimator`."""
+        """Estimate the loss of a batch; see `Estimator`."""
         raise NotImplementedError
 
     def _get_trace(self, model: Program, guide: Program, args: Any, kwargs: Any) -> Any:

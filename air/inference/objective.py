@@ -61,4 +61,5 @@ class Objective:
             value = term(air, batch, estimate) * len(batch)
             loss = loss + term.weight * value
             metrics[term.name] = value.detach()
+        metrics.pop("loss", None)  # of the estimator alone
         return Estimate(loss, {"loss": loss.detach(), **metrics})

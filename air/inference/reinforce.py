@@ -17,8 +17,12 @@ class ReinforceELBO(TraceGraph_ELBO):
     """`TraceGraph_ELBO`, which also tells what its estimate is made of.
 
     z_pres is drawn and its gradient is a score function, less whatever baselines the guide's sites
-    carry (paper, section 2.2; Schulman et al., 2015); z_where and z_what are reparameterised.
+    carry (paper, section 2.2; Schulman et al., 2015); z_where and z_what are reparameterised. The
+    squared error of a neural baseline is minimised too, but is no part of the loss's value.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def estimate(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Estimate:
         """Estimate the bound with one draw of z_pres; see `Estimator`."""

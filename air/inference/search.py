@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from air.inference.estimator import CountBounds, Estimate
 from air.model.air import AIR
-from air.model.background.none import NoBackground
 from air.model.canvas import ObjectLatents
 from air.model.full_path import full_path
 from air.model.generative import GenerativeModel
@@ -71,12 +70,11 @@ class CountSearch:
             estimate: with what is known of each count.
 
         Raises:
-            ValueError: there is a background, which would be cut like an object.
+            ValueError: the estimator bounds no counts.
         """
-        if not isinstance(air.model.canvas.background, NoBackground):
-            raise ValueError("a search cuts objects apart on black: background must be none")
         bounds = estimate.counts
-        assert bounds is not None  # a search is configured for estimators that bound every count
+        if bounds is None:
+            raise ValueError("a search needs an estimator that bounds every count: MarginalELBO")
         with torch.no_grad():
             best = self.best_bounds(air, images, bounds)
             first, second = best.topk(2, 0).values  # (N,) each

@@ -23,6 +23,7 @@ from air.model.guide import Guide
 from air.model.images import checked_images
 from air.model.likelihood.normal import NormalLikelihood
 from air.model.networks import Decoder, Encoder, non_linearity_layer
+from air.model.parameters import ProgramModule
 from air.model.posterior import Posterior, infer
 from air.model.presence import PresencePrior, default_z_pres_prior_p
 from air.model.sizes import Sizes
@@ -61,7 +62,7 @@ class LikelihoodChoice(Protocol):
         ...
 
 
-class AIR(nn.Module):
+class AIR(ProgramModule):
     """Attend, Infer, Repeat.
 
     The arguments have the meanings of Pyro's `examples/air`; those behind `pos_prior_sd`, but for
@@ -214,13 +215,6 @@ class AIR(nn.Module):
         )
         if use_cuda:
             self.cuda()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what pickle takes: without the weak references that Pyro hangs on parameters."""
-        for parameter in self.parameters():
-            vars(parameter).pop("unconstrained", None)
-        state: dict[str, Any] = super().__getstate__()
-        return state
 
     def prior(
         self,

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from air.model.canvas import Canvas, Likelihood, ObjectLatents, Painted
 from air.model.images import in_type_of
 from air.model.networks import Decoder
-from air.model.parameters import register
+from air.model.parameters import ProgramModule, register
 from air.model.presence import PresencePrior, default_z_pres_prior_p, presence, prior_logit
 from air.model.sites import OBS, PLATE, Z_PRES, Z_WHAT, Z_WHERE, at_step
 from air.model.windows import WherePrior
@@ -25,7 +25,7 @@ class Scene(NamedTuple):
     background: Tensor | None  # (n, x_size, x_size), or None for black
 
 
-class GenerativeModel(nn.Module):
+class GenerativeModel(ProgramModule):
     """The program `model`: p(image, objects).
 
     Args:

@@ -14,13 +14,13 @@ from air.model.baselines import Baseline
 from air.model.canvas import Background, ObjectLatents
 from air.model.images import in_type_of
 from air.model.networks import Encoder
-from air.model.parameters import register, register_children
+from air.model.parameters import ProgramModule, register, register_children
 from air.model.presence import PresencePrior, default_z_pres_prior_p, presence
 from air.model.sites import PLATE, Z_PRES, Z_WHAT, Z_WHERE, at_step
 from air.model.windows import image_to_window
 
 
-class Guide(nn.Module):
+class Guide(ProgramModule):
     """The program `guide`: q(objects | image).
 
     Args:

@@ -57,6 +57,17 @@ def _register(name: str, parameter: nn.Parameter) -> None:
     pyro.param(name, parameter)
 
 
+class ProgramModule(nn.Module):
+    """A module that runs as a program, or holds such, and can be pickled after Pyro trained it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle takes: without the weak references that Pyro hangs on parameters."""
+        for parameter in self.parameters():
+            vars(parameter).pop("unconstrained", None)
+        state: dict[str, Any] = super().__getstate__()
+        return state
+
+
 class OwnParameters(Messenger):
     """Gives programs the parameters that they have, and leaves Pyro's store alone."""
 

@@ -43,7 +43,7 @@ class Sizes:
         num_convolutions = len(self.embed_channels or ())
         for name in ("embed_kernels", "embed_strides"):
             numbers = getattr(self, name)
-            if numbers is not None and len(numbers) != num_convolutions:
+            if numbers and len(numbers) != num_convolutions:
                 raise ValueError(
                     f"{name}: must have one number for each of the {num_convolutions} "
                     f"embed_channels, got {numbers}"

@@ -65,7 +65,7 @@ class BestModel:
         self.best = Best(iteration, metric, self._num_images)
         return True
 
-    def figures(self) -> dict[str, float | int]:
+    def metrics(self) -> dict[str, float | int]:
         """Return what the best model so far did, by the names that trackers know."""
         if self.best is None:
             return {}

@@ -182,11 +182,11 @@ def read_latest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
     newest: tuple[Path, Checkpoint] | None = None
     damaged: list[DamagedCheckpointError] = []
     best = best_checkpoint(run_dir)
-    unusable: list[DamagedCheckpointError] = []  # best.pt, whose iteration is not known then
+    unusable: list[CheckpointError] = []  # best.pt, whose iteration is not known then
     if best.exists():
         try:
             newest = best, read_checkpoint(best)
-        except DamagedCheckpointError as error:
+        except CheckpointError as error:
             unusable.append(error)
     for path in reversed(numbered_checkpoints(run_dir)):
         if newest and int(path.stem) < newest[1].iteration:
@@ -198,7 +198,7 @@ def read_latest(run_dir: Path) -> tuple[Path, Checkpoint] | None:
             damaged.append(error)
     if newest:
         for each in damaged:
-            log.warning("%s; using the one before it, %s", each, newest[0])
+            log.warning("%s; using %s instead", each, newest[0])
     elif damaged or unusable:
         raise [*damaged, *unusable][0]
     return newest

@@ -8,8 +8,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from air.acceleration.compiling import missing_for_compiling
-from air.acceleration.recording import CudaGraphGradients, RecordedGradients
 from air.config.schema import Config
 from air.errors import ConfigError
 from air.inference.objective import Objective
@@ -56,6 +54,8 @@ def check_step(config: Config, device: torch.device) -> None:
             "train.step: must be recorded on a GPU, where a step is one CUDA graph, or eager, "
             "got compiled"
         )
+    from air.acceleration.compiling import missing_for_compiling
+
     missing = missing_for_compiling()
     if missing is not None:
         raise ConfigError(
@@ -83,6 +83,8 @@ def build_gradients(config: Config, objective: Objective, air: AIR, images: Tens
     if not config.inference.baseline.recordable:
         log.info("a decaying-average baseline is not recorded: Pyro's handlers run at every step")
         return EagerGradients(objective, air)
+    from air.acceleration.recording import CudaGraphGradients, RecordedGradients
+
     if air.device.type == "cuda":
         return CudaGraphGradients(objective, air)
     return RecordedGradients(objective, air, images, compiled=config.train.step == "compiled")

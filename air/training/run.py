@@ -206,7 +206,7 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> dict[str, f
         _save_pictures(trainer, evaluation, num)
     summary: dict[str, float | int | str] = {"iterations": outcome.iteration}
     summary |= {f"val/{name}": value for name, value in evaluation.elbo_parts.items()}
-    summary |= trainer.best.figures()
+    summary |= trainer.best.metrics()
     if evaluation.count_accuracy is not None:
         summary["val/count_accuracy"] = evaluation.count_accuracy
         log.info(
@@ -221,7 +221,7 @@ def _conclude(config: Config, trainer: Trainer, outcome: Outcome) -> dict[str, f
         log.info("pictures: %s", trainer.run_dir / PICTURES_FOLDER)
     trainer.tracker.summarize(summary)
     if trainer.best.best is not None:
-        trainer.tracker.keep_model(trainer.best.path, trainer.best.figures())
+        trainer.tracker.keep_model(trainer.best.path, trainer.best.metrics())
     return summary
 
 

@@ -154,7 +154,7 @@ class Trainer:
                 draw_reconstructions(shown.images, posterior, shown.count),
                 self.run_dir / PICTURES_FOLDER / f"reconstructions-{self.iteration:08d}",
             )
-        self.tracker.log(self.iteration, {**values, **self.best.figures()})
+        self.tracker.log(self.iteration, {**values, **self.best.metrics()})
         self.collapse.see(self.iteration, evaluation.count, scenes.count)
         return evaluation, is_best
 

@@ -51,7 +51,7 @@ def iterations(run_dir):
 def test_the_best_stays_when_its_numbered_file_is_dropped(tmp_path):
     looks = ((5, 0.5), (10, 0.9), (15, 0.9), (20, 0.3), (25, float("nan")))
     best = followed(tmp_path, *looks, num_images=100)
-    assert best.figures() == {"best/count_accuracy": 0.9, "best/iteration": 10}
+    assert best.metrics() == {"best/count_accuracy": 0.9, "best/iteration": 10}
     assert iterations(tmp_path) == [20, 25]
     assert best_of(tmp_path) == Best(iteration=10, metric=0.9, num_images=100)
     assert resumed(tmp_path, num_images=100).best == best.best
@@ -61,7 +61,7 @@ def test_looks_at_another_number_of_images_are_not_compared(tmp_path, caplog):
     followed(tmp_path, (5, 0.9), num_images=100)
     assert not resumed(tmp_path, num_images=100).see(10, 0.4)
     changed = resumed(tmp_path, num_images=50)
-    assert changed.figures() == {}
+    assert changed.metrics() == {}
     assert changed.see(10, 0.4)
     assert not caplog.records
 
@@ -79,7 +79,7 @@ def test_a_run_goes_back_no_further_than_its_best(tmp_path, caplog):
     assert (path, checkpoint.iteration) == (best_checkpoint(tmp_path), 10)
     (warning,) = caplog.messages
     assert "00000015.pt: damaged" in warning
-    assert warning.endswith(f"; using the one before it, {path}")
+    assert warning.endswith(f"; using {path} instead")
     assert resumed(tmp_path).best == Best(10, 0.9, 1)
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_or_lost_best_is_said_once_and_the_next_look_is_kept(
     best = resumed(tmp_path)
     said = f"{kept}: {reason}; it was of iteration 5; the best from now on is kept"
     assert caplog.messages == [said]
-    assert best.figures() == {}
+    assert best.metrics() == {}
     assert best.see(15, 0.1)
 
 

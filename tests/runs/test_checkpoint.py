@@ -58,7 +58,7 @@ def test_the_one_before_a_damaged_checkpoint_is_used_with_a_warning(tmp_path, ca
     assert (path, checkpoint.iteration) == (before, 5)
     (warning,) = caplog.messages
     assert warning.startswith(f"{last}: damaged")
-    assert warning.endswith(f"; using the one before it, {before}")
+    assert warning.endswith(f"; using {before} instead")
     loaded = air.load(tmp_path)
     assert torch.equal(loaded.guide.z_what_init, model.guide.z_what_init)
     with pytest.raises(DamagedCheckpointError, match=str(last)):  # a file means that file
