@@ -94,6 +94,17 @@ ORDER = {  # what each package may import of the others
     },
     "air.inference": {"air.errors", "air.model"},
     "air.acceleration": {"air.errors", "air.model", "air.inference"},
+    "air.runs": {"air.errors", "air.fields", "air.model", "air.config"},
+    "air.tracking": {"air.errors", "air.fields", "air.runs", "air.pictures.colours"},
+    "air.comparison": {
+        "air.errors",
+        "air.fields",
+        "air.config",
+        "air.runs",
+        "air.tracking",
+        "air.pictures",
+        "air.cli",
+    },
     # It names what it builds; nothing of it is imported before.
     "air.config": {"air.errors", "air.fields", "air.model.air", "air.inference.objective"},
 }

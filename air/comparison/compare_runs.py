@@ -11,7 +11,7 @@ from pathlib import Path
 from air.comparison.config import CompareConfig
 from air.comparison.effects import Effects, main_effects
 from air.comparison.measures import Metric, check_metric, choose_metric
-from air.comparison.pictures import draw_curves, draw_effects
+from air.comparison.plots import draw_curves, draw_effects
 from air.comparison.reading import Run, read_runs
 from air.comparison.settings import Grouping, group_runs, short
 from air.comparison.table import (

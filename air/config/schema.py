@@ -38,7 +38,7 @@ class Config:
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
     resume: UserPath | None
-    data: Annotated[DataConfig, Field(discriminator="kind")]
+    data: DataConfig
     model: ModelConfig
     attention: AttentionConfig
     background: BackgroundConfig
@@ -49,7 +49,7 @@ class Config:
     sleep: SleepConfig
     optim: OptimConfig
     train: TrainConfig
-    tracking: Annotated[TrackingConfig, Field(discriminator="kind")]
+    tracking: TrackingConfig
 
     def check(self) -> None:
         """Check what fields must be to one another, as far as it is known before images are read.

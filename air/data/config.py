@@ -153,7 +153,9 @@ class ShardsConfig:
         return load_shards(self)
 
 
-DataConfig = MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig | ShardsConfig
+DataConfig = Annotated[
+    MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig | ShardsConfig, Field(discriminator="kind")
+]
 
 
 @strict

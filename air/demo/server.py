@@ -18,9 +18,9 @@ from air.config.parsing import parse_as
 from air.data.config import DIGIT_SIZE, SceneConfig
 from air.data.digits import Digits, bundled_digits
 from air.demo.config import DemoConfig
-from air.demo.inference import RequestError, Viewer
 from air.demo.requests import InferRequest, RenderRequest
 from air.demo.uploads import MEGA, UploadError, read_upload
+from air.demo.viewer import RequestError, Viewer
 from air.errors import AIRError
 from air.pictures.colours import STEP_COLOURS
 from air.runs.trained import TrainedRun

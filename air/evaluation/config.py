@@ -74,7 +74,7 @@ class EvaluateConfig:
 
     run: UserPath
     which: WhichCheckpoint
-    data: Annotated[DataConfig, Field(discriminator="kind")] | None
+    data: DataConfig | None
     output: UserPath | None
     evaluators: Annotated[list[EvaluatorName], Field(min_length=1)]
     num_images: PositiveInt

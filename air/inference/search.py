@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 from torch.nn import functional as F
 
 from air.inference.estimator import CountBounds, Estimate
@@ -125,8 +125,8 @@ def pairs_of_parts(
     parts = cut(images, num_cuts)  # (N, num_cuts, 2, x_size, x_size)
     path = full_path(guide, parts.flatten(0, 2), num_steps=1)
     q_where, q_what = (path.q[at_step(latent, 0)] for latent in (Z_WHERE, Z_WHAT))
-    kl = object_kl(
-        model, Normal(q_where.mean, q_where.stddev), Normal(q_what.mean, q_what.stddev)
+    kl = model.kl(
+        Normal(q_where.mean, q_where.stddev), Normal(q_what.mean, q_what.stddev)
     )  # (N num_cuts 2,)
     return Explanations(
         path.z_where.squeeze(1).unflatten(0, (-1, 2)),
@@ -160,15 +160,8 @@ def whole_windows(
     z_where = q_where.sample()  # (n, 3)
     q_what = guide.describe(images.repeat_interleave(num_windows, 0), z_where)
     z_what = q_what.sample()  # (n, z_what_size)
-    kl = object_kl(model, q_where, q_what)
+    kl = model.kl(q_where, q_what)
     return Explanations(z_where.unsqueeze(-2), z_what.unsqueeze(-2), kl)
-
-
-def object_kl(model: GenerativeModel, q_where: Normal, q_what: Normal) -> Tensor:
-    """Return KL(q || prior) of each of n objects' z_where and z_what, in nats, (n,)."""
-    n = len(q_where.loc)
-    where, what = model.where_prior(n), model.what_prior(n)
-    return kl_divergence(q_where, where).sum(-1) + kl_divergence(q_what, what).sum(-1)
 
 
 def cut(images: Tensor, num_cuts: int) -> Tensor:

@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import Normal, kl_divergence
 
 from air.model.canvas import Canvas, Likelihood, ObjectLatents, Painted
 from air.model.images import in_type_of
@@ -138,6 +139,17 @@ class GenerativeModel(ProgramModule):
         """Return p(z_what) of n objects, (n, z_what_size)."""
         zeros = self.z_where_prior.mean.new_zeros(n, self.z_what_size)
         return dist.Normal(zeros, zeros + 1)
+
+    def kl(self, q_where: Normal, q_what: Normal) -> Tensor:
+        """Return KL(q || prior) of z_where and z_what of n present objects, in nats, (n,).
+
+        Args:
+            q_where: (n, 3).
+            q_what: (n, z_what_size).
+        """
+        n = len(q_where.loc)
+        where = kl_divergence(q_where, self.where_prior(n)).sum(-1)
+        return where + kl_divergence(q_what, self.what_prior(n)).sum(-1)
 
     def paint(self, objects: ObjectLatents, background: Tensor | None = None) -> Painted:
         """Decode the objects of scenes, place them and compose those that are present.

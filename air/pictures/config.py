@@ -30,7 +30,7 @@ class VisualizeConfig:
 
     run: UserPath
     which: WhichCheckpoint
-    data: Annotated[DataConfig, Field(discriminator="kind")] | None
+    data: DataConfig | None
     output: UserPath | None
     pictures: Annotated[list[PictureName], Field(min_length=1)]
     formats: Formats

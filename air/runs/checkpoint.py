@@ -39,7 +39,7 @@ class Checkpoint:
         random_states: of the random generators, by device; "cpu-1" is that of a second process.
         moving_averages: Pyro's decaying-average baselines, with an entry for each image of a batch.
         best: the best evaluation so far; None before the first.
-        sums: of the objective's parts since they were last logged.
+        sums: of the objective's metrics since they were last logged.
         num_summed: over how many iterations.
         collapse: what the evaluations so far say about collapsed counts.
         format: of this dataclass.

@@ -109,7 +109,9 @@ class NoTrackingConfig:
         return NullTracker()
 
 
-TrackingConfig = WandbConfig | TrackioConfig | NoTrackingConfig
+TrackingConfig = Annotated[
+    WandbConfig | TrackioConfig | NoTrackingConfig, Field(discriminator="kind")
+]
 
 
 @strict

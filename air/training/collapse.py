@@ -1,6 +1,6 @@
 """Counts that collapse: whatever an image holds, it is given the same number of objects.
 
-Training has several local optima of this kind, and no figure but the counts themselves tells them
+Training has several local optima of this kind, and no metric but the counts themselves tells them
 from a model that is still learning.
 """
 

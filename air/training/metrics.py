@@ -45,10 +45,10 @@ class Totals:
         """Return means per image, in nats, and steps per second; start again."""
         images = self.iterations * batch_size
         seconds = time.perf_counter() - self._since
-        figures = {
+        metrics = {
             **{f"train/{name}": value.item() / images for name, value in self.sums.items()},
             "time/steps_per_second": self._timed / max(seconds, 1e-9),
         }
         self.sums, self.iterations = {}, 0
         self.start_clock()
-        return figures
+        return metrics

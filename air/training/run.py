@@ -109,7 +109,7 @@ def _train(
     objective = config.shared_by(processes.size).build_objective()
 
     folder = claimed(run_dir, resume) if processes.is_first else contextlib.nullcontext()
-    # Pyro's validation looks at every value of every distribution in every step; tests have it on.
+    # Pyro's validation checks every value of every distribution in every step; tests have it on.
     # Signals wait from here on: until an iteration is done, or, at the end, until all is written.
     with folder, caught() as interruption, pyro.validation_enabled(False):
         tracker: Tracker = NullTracker()
@@ -137,7 +137,7 @@ def _train(
             if outcome.evaluation is None:
                 exit_code = interruption.exit_code
                 if processes.is_first:
-                    _note_stop(run_dir, outcome.iteration, interruption)
+                    _record_stop(run_dir, outcome.iteration, interruption)
                 raise SystemExit(exit_code)
             metric = outcome.evaluation.metric
             if processes.is_first:
@@ -158,7 +158,7 @@ def _train(
     return metric
 
 
-def _note_stop(run_dir: Path, iteration: int, interruption: Interruption) -> None:
+def _record_stop(run_dir: Path, iteration: int, interruption: Interruption) -> None:
     """Record that a signal stopped the run, and say how to resume it."""
     write_result(run_dir, RunResult("stopped", iteration, None, {}, None, None))
     log.warning(

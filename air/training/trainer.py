@@ -269,9 +269,9 @@ class Trainer:
     def _log_training(self) -> float:
         """Log what training did since the last time; return the loss per image."""
         self._check_finite(self._totals.sums)
-        figures = self._totals.take(self.config.train.batch_size)
-        self.tracker.log(self.iteration, {**figures, **self._settings()})
-        return figures["train/loss"]
+        metrics = self._totals.take(self.config.train.batch_size)
+        self.tracker.log(self.iteration, {**metrics, **self._settings()})
+        return metrics["train/loss"]
 
     def _check_finite(self, metrics: dict[str, Tensor]) -> None:
         if math.isfinite(metrics["loss"].item()):

@@ -15,7 +15,7 @@ from air.comparison.measures import (
     spread,
     training_seconds,
 )
-from air.comparison.pictures import draw_curves, draw_effects
+from air.comparison.plots import draw_curves, draw_effects
 from air.comparison.reading import Run
 from air.comparison.settings import group_runs
 from air.comparison.table import make_rows, problems_table, settings_csv, settings_table
