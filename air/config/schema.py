@@ -96,12 +96,15 @@ class Config:
         Args:
             x_size: width and height of an image, in pixels.
         """
-        return self.model.build(
-            x_size,
-            self.attention,
-            self.background,
-            self.compositing,
-            self.likelihood,
+        from air.model.air import AIR
+
+        return AIR(
+            x_size=x_size,
+            attention=self.attention,
+            background=self.background,
+            compositing=self.compositing,
+            likelihood=self.likelihood,
+            **vars(self.model),
             **self.inference.baseline.arguments(),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,7 +103,7 @@ def elbo_parts(air: AIR, images: Tensor, z_pres_prior_p: PresencePrior) -> dict[
     """
     masked = air.model.use_masking
     estimator: Estimator = MarginalELBO() if masked else ReinforceELBO()
-    totals: Counter[str] = Counter()
+    totals: dict[str, Tensor] = {}
     generators = torch.random.fork_rng(devices=[air.device] if air.device.type == "cuda" else [])
     with generators, OwnParameters(), torch.no_grad():
         torch.manual_seed(_NOISE_SEED)
@@ -113,5 +112,6 @@ def elbo_parts(air: AIR, images: Tensor, z_pres_prior_p: PresencePrior) -> dict[
             estimate = estimator.estimate(
                 air.model, air.guide, batch, z_pres_prior_p=z_pres_prior_p
             )
-            totals.update({name: value.item() for name, value in estimate.metrics.items()})
-    return {name: total / len(images) for name, total in totals.items()}
+            for name, value in estimate.metrics.items():
+                totals[name] = totals[name] + value if name in totals else value
+    return {name: total.item() / len(images) for name, total in totals.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -135,10 +135,7 @@ class NoBaselineConfig:
 
     kind: Literal["none"]
 
-    @property
-    def recordable(self) -> bool:
-        """Whether a step can be recorded."""
-        return True
+    recordable: ClassVar[bool] = True  # whether a step with it can be
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `AIR`."""
@@ -153,10 +150,7 @@ class NeuralBaselineConfig:
     net: Layers
     scalar: PositiveReal | None  # multiplies the network's output
 
-    @property
-    def recordable(self) -> bool:
-        """Whether a step can be recorded."""
-        return True
+    recordable: ClassVar[bool] = True
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `AIR`."""
@@ -174,10 +168,7 @@ class MovingAverageBaselineConfig:
     kind: Literal["moving_average"]
     decay: Probability
 
-    @property
-    def recordable(self) -> bool:
-        """Whether a step can be recorded: Pyro keeps the average where no recording follows."""
-        return False
+    recordable: ClassVar[bool] = False  # Pyro keeps the average where no recording can follow
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `AIR`."""

@@ -7,16 +7,15 @@ t, inside the plate `data`. Every estimator runs these two programs and no other
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from air.model.attention.look import Attention
 from air.model.attention.recurrent import RecurrentAttention
 from air.model.background.none import NoBackground
 from air.model.baselines import Baseline, MovingAverage, NeuralBaseline, NoBaseline
-from air.model.canvas import Background, Canvas, Compositing, Likelihood
+from air.model.canvas import Canvas
 from air.model.compositing.sum import Sum
 from air.model.generative import GenerativeModel
 from air.model.guide import Guide
@@ -29,37 +28,13 @@ from air.model.presence import PresencePrior, default_z_pres_prior_p
 from air.model.sizes import Sizes
 from air.model.windows import WherePrior
 
-
-class AttentionChoice(Protocol):
-    """An option of the group `attention`, as all in `air.model.config`; it builds its kind."""
-
-    def build(self, sizes: Sizes, z_where_prior: WherePrior) -> Attention:
-        """Return a new attention."""
-        ...
-
-
-class BackgroundChoice(Protocol):
-    """An option of the group `background`."""
-
-    def build(self, sizes: Sizes) -> Background:
-        """Return a new background."""
-        ...
-
-
-class CompositingChoice(Protocol):
-    """An option of the group `compositing`."""
-
-    def build(self, sizes: Sizes) -> Compositing:
-        """Return a new compositing."""
-        ...
-
-
-class LikelihoodChoice(Protocol):
-    """An option of the group `likelihood`."""
-
-    def build(self, likelihood_sd: float) -> Likelihood:
-        """Return a new likelihood."""
-        ...
+if TYPE_CHECKING:
+    from air.model.config import (
+        AttentionConfig,
+        BackgroundConfig,
+        CompositingConfig,
+        LikelihoodConfig,
+    )
 
 
 class AIR(ProgramModule):
@@ -95,7 +70,8 @@ class AIR(ProgramModule):
         embed_strides: their strides; 2 each by default.
         baseline_decay: use Pyro's decaying average with this decay instead of the neural baseline.
         use_cuda: put the model on the GPU.
-        attention: where the guide looks next; the paper's by default.
+        attention: where the guide looks next; the paper's by default. This and the next three are
+            options of `air.model.config`, which build what they describe.
         background: what lies behind the objects; nothing by default.
         compositing: how objects make one image; they add up by default.
         likelihood: what an image is, given the canvas; normal with `likelihood_sd` by default.
@@ -139,10 +115,10 @@ class AIR(ProgramModule):
         baseline_decay: float | None = None,
         use_cuda: bool = False,
         *,
-        attention: AttentionChoice | None = None,
-        background: BackgroundChoice | None = None,
-        compositing: CompositingChoice | None = None,
-        likelihood: LikelihoodChoice | None = None,
+        attention: AttentionConfig | None = None,
+        background: BackgroundConfig | None = None,
+        compositing: CompositingConfig | None = None,
+        likelihood: LikelihoodConfig | None = None,
     ) -> None:
         super().__init__()
         if use_cuda and not torch.cuda.is_available():

@@ -21,8 +21,8 @@ class Baseline(nn.Module):
     """What the guide hands each z_pres site as its `infer` entry; each kind is a subclass."""
 
     def start(self, images: Tensor) -> Any:
-        """Return the first state, with what is taken from images (n, x_size, x_size) once."""
-        raise NotImplementedError
+        """Return the first state, with what is taken from images (n, x_size, x_size) once: none."""
+        return None
 
     def forward(self, state: Any, previous: ObjectLatents) -> tuple[dict[str, Any], Any]:
         """Return the entry of the next z_pres, before it is drawn, and the next state.
@@ -36,9 +36,6 @@ class Baseline(nn.Module):
 
 class NoBaseline(Baseline):
     """The plain score function, or an estimator that has none."""
-
-    def start(self, images: Tensor) -> None:
-        """Return nothing."""
 
     def forward(self, state: None, previous: ObjectLatents) -> tuple[dict[str, Any], None]:
         """Return an empty entry."""
@@ -55,9 +52,6 @@ class MovingAverage(Baseline):
     def __init__(self, decay: float) -> None:
         super().__init__()
         self.decay = decay
-
-    def start(self, images: Tensor) -> None:
-        """Return nothing."""
 
     def forward(self, state: None, previous: ObjectLatents) -> tuple[dict[str, Any], None]:
         """Return the entry by which Pyro keeps the average."""
@@ -90,8 +84,7 @@ class NeuralBaseline(Baseline):
     ) -> None:
         super().__init__()
         self.embed = build_embed(sizes)
-        latent_size = 3 + sizes.z_what_size + 1
-        self.rnn = LSTM(self.embed.out_size, latent_size, sizes.rnn_hidden_size)
+        self.rnn = LSTM(self.embed.out_size, sizes.latent_size, sizes.rnn_hidden_size)
         layer = non_linearity_layer(sizes.non_linearity)
         self.predict = MLP(sizes.rnn_hidden_size, [*predict_net, 1], layer)
         self.scalar = 1.0 if scalar is None else scalar

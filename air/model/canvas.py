@@ -104,6 +104,11 @@ class Canvas(nn.Module):
         self.compositing = compositing
         self.background = background
 
+    def layers(self, decoded: Tensor) -> Tensor:
+        """Return decoded objects as windows: (..., pixels) -> (..., num_layers, size, size)."""
+        size = (self.compositing.num_layers, self.window_size, self.window_size)
+        return decoded.unflatten(-1, size)
+
     def place(self, z_where: Tensor, decoded: Tensor) -> Tensor:
         """Place decoded objects, each on a canvas of its own.
 
@@ -116,9 +121,4 @@ class Canvas(nn.Module):
         Returns:
             (n, num_steps, num_layers, x_size, x_size).
         """
-        size = (self.compositing.num_layers, self.window_size, self.window_size)
-        return window_to_image(z_where.unsqueeze(-2), decoded.unflatten(-1, size), self.x_size)
-
-    def forward(self, z_pres: Tensor, layers: Tensor, background: Tensor | None) -> Painted:
-        """Compose placed objects; see `Compositing`."""
-        return self.compositing(z_pres, layers, background)
+        return window_to_image(z_where.unsqueeze(-2), self.layers(decoded), self.x_size)

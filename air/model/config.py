@@ -5,7 +5,7 @@ and `prior`.
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,7 +23,6 @@ from air.fields import (
 )
 
 if TYPE_CHECKING:
-    from air.model.air import AIR
     from air.model.attention.look import Attention
     from air.model.canvas import Background, Compositing, Likelihood
     from air.model.presence import PresenceSchedule
@@ -55,37 +54,6 @@ class ModelConfig:
     pos_prior_mean: Real
     pos_prior_sd: PositiveReal
     likelihood_sd: PositiveReal
-
-    def build(
-        self,
-        x_size: int,
-        attention: AttentionConfig,
-        background: BackgroundConfig,
-        compositing: CompositingConfig,
-        likelihood: LikelihoodConfig,
-        **baseline: Any,
-    ) -> AIR:
-        """Return a new model.
-
-        Args:
-            x_size: width and height of an image, in pixels.
-            attention: where the guide looks next.
-            background: what lies behind the objects.
-            compositing: how objects make one image.
-            likelihood: what an image is, given the canvas.
-            **baseline: the arguments of `AIR` that say which baseline z_pres has.
-        """
-        from air.model.air import AIR
-
-        return AIR(
-            x_size=x_size,
-            attention=attention,
-            background=background,
-            compositing=compositing,
-            likelihood=likelihood,
-            **vars(self),
-            **baseline,
-        )
 
     def check(self, x_size: int) -> None:
         """Raise `ConfigError` if no model has these sizes.
@@ -189,15 +157,8 @@ class ConstantPriorConfig:
     success: Probability  # k of p(n) ∝ kⁿ or, when raw, the trial probability of every step
     raw: bool
 
-    @property
-    def settles_at(self) -> int:
-        """The iteration from which the prior stays as it is."""
-        return 0
-
-    @property
-    def final_key(self) -> str:
-        """The field that says what the prior ends with."""
-        return "success"
+    settles_at: ClassVar[int] = 0  # the iteration from which the prior stays as it is
+    final_key: ClassVar[str] = "success"  # the field that says what the prior ends with
 
     def build(self, num_steps: int) -> PresenceSchedule:
         """Return iteration -> (step -> trial probability)."""
@@ -217,15 +178,12 @@ class AnnealedPriorConfig:
     anneal_begin: Count  # iterations
     anneal_duration: PositiveInt  # iterations
 
+    final_key: ClassVar[str] = "anneal_to"
+
     @property
     def settles_at(self) -> int:
         """The iteration from which the prior stays as it is."""
         return self.anneal_begin + self.anneal_duration
-
-    @property
-    def final_key(self) -> str:
-        """The field that says what the prior ends with."""
-        return "anneal_to"
 
     def build(self, num_steps: int) -> PresenceSchedule:
         """Return iteration -> (step -> trial probability)."""

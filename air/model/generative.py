@@ -160,7 +160,8 @@ class GenerativeModel(ProgramModule):
             background: (n, x_size, x_size), or None for black.
         """
         layers = self.canvas.place(objects.z_where, self.decode(objects.z_what))
-        return self.canvas(objects.z_pres, layers, background)
+        painted: Painted = self.canvas.compositing(objects.z_pres, layers, background)
+        return painted
 
     def render(self, objects: ObjectLatents, background: Tensor | None = None) -> Tensor:
         """Return the images that scenes come to, (..., n, x_size, x_size); as `paint`."""
@@ -169,9 +170,7 @@ class GenerativeModel(ProgramModule):
 
     def windows(self, z_what: Tensor) -> Tensor:
         """Decode objects (..., z_what_size) to windows, (..., window_size, window_size)."""
-        canvas = self.canvas
-        size = (canvas.compositing.num_layers, canvas.window_size, canvas.window_size)
-        return canvas.compositing.alone(self.decode(z_what).unflatten(-1, size))
+        return self.canvas.compositing.alone(self.canvas.layers(self.decode(z_what)))
 
     def place(self, z_where: Tensor, z_what: Tensor) -> Tensor:
         """Decode objects and show each on a canvas of its own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,3 +49,14 @@ class Sizes:
                     f"{name}: must have one number for each of the {num_convolutions} "
                     f"embed_channels, got {numbers}"
                 )
+
+    @property
+    def latent_size(self) -> int:
+        """Length of what recurrent networks are fed back of an object: z_where, z_what, z_pres."""
+        return 3 + self.z_what_size + 1
+
+
+def check_sd(name: str, sd: float) -> None:
+    """Raise `ValueError` if a standard deviation of that name is not positive and finite."""
+    if not 0 < sd < math.inf:
+        raise ValueError(f"{name}: must be positive and finite, got {sd}")

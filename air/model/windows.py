@@ -10,7 +10,6 @@ of hat-function weights, and a transform is two matrix products.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import Function, once_differentiable
 
 from air.model.functions import followed
+from air.model.sizes import check_sd
 
 # The inverse transform divides by s. A window with |s| below this covers over 100 images and shows
 # next to nothing, so s is held at this distance from 0 there (with its sign; +, if it is 0): the
@@ -51,12 +51,6 @@ class WherePrior(nn.Module):
             check_sd(name, sd)
         self.register_buffer("mean", torch.tensor([scale_mean, pos_mean, pos_mean]), False)
         self.register_buffer("sd", torch.tensor([scale_sd, pos_sd, pos_sd]), False)
-
-
-def check_sd(name: str, sd: float) -> None:
-    """Raise `ValueError` if a standard deviation of that name is not positive and finite."""
-    if not 0 < sd < math.inf:
-        raise ValueError(f"{name}: must be positive and finite, got {sd}")
 
 
 def window_to_image(z_where: Tensor, windows: Tensor, x_size: int) -> Tensor:

@@ -238,9 +238,8 @@ class Trainer:
         metrics = self.gradients(batch, trial_probabilities.to(self.device))
         stop = self._interruption.signal is not None
         metrics, self._stopping = self.processes.sum_step(self._parameters, metrics, stop)
-        if (
-            self.device.type == "cpu"
-        ):  # a GPU's host would wait; there it is checked when it is logged
+        # A GPU's host would have to wait; there it is checked when it is logged.
+        if self.device.type == "cpu":
             self._check_finite(metrics)
         self._totals.add(metrics)
         if self.config.optim.clip_norm is not None:

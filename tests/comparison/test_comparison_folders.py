@@ -7,12 +7,11 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 
-from air.cli.compose import CONF, hydra_on_conf
+from air.cli.compose import hydra_on_conf
 from air.cli.jobs import sweep_jobs
 from air.comparison.compare_runs import compare_runs, output_folder
 from air.comparison.config import CompareConfig
@@ -22,6 +21,7 @@ from air.config.parsing import parse_as
 from air.errors import ConfigError, RunFolderError
 from air.runs.lock import held
 from tests.helpers.in_process import run_script
+from tests.helpers.options import values_of
 from tests.helpers.repository import REPOSITORY
 from tests.helpers.sweep_folders import accuracies, fail_early, fill_sweep, make_run, make_sweep
 
@@ -30,9 +30,8 @@ SWEEP = ["experiment=smoke", "optim.lr=1e-3,3e-3", "seed=0,1"]
 
 
 def asked(runs, **changes):
-    values = yaml.safe_load((CONF / "compare.yaml").read_text())
-    known = {key: value for key, value in values.items() if key not in ("defaults", "hydra")}
-    return parse_as(CompareConfig, {**known, "formats": ["png"], "runs": runs, **changes})
+    values = {**values_of("compare"), "formats": ["png"], "runs": runs, **changes}
+    return parse_as(CompareConfig, values)
 
 
 def by_rate_and_seed(values):

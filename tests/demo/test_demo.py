@@ -10,11 +10,9 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from starlette.testclient import TestClient
 
-from air.cli.compose import CONF
 from air.config.parsing import parse_as
 from air.data.digits import bundled_digits
 from air.demo.config import DemoConfig
@@ -26,6 +24,7 @@ from air.runs.folder import read_config, write_config
 from air.runs.trained import open_run
 from tests.helpers.demo_server import served
 from tests.helpers.in_process import run_script
+from tests.helpers.options import values_of
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +34,9 @@ def run(smoke_run):
 
 @pytest.fixture(scope="module")
 def client(run, smoke_run):
-    values = yaml.safe_load((CONF / "demo.yaml").read_text())
-    values = {name: values[name] for name in values if name not in ("defaults", "hydra")}
-    values["uploads"] = {"max_megabytes": 0.1, "max_megapixels": 0.25}
-    config = parse_as(DemoConfig, {**values, "run": str(smoke_run)})
+    uploads = {"max_megabytes": 0.1, "max_megapixels": 0.25}
+    values = {**values_of("demo"), "uploads": uploads, "run": str(smoke_run)}
+    config = parse_as(DemoConfig, values)
     return TestClient(build_app(run, config))
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from air.cli.compose import CONF
 from air.config.parsing import parse_as
 from air.data.scenes import Scenes
 from air.errors import ConfigError, NotKnownError
@@ -30,14 +29,11 @@ from air.evaluation.subject import Subject, infer_in_batches, load_evaluator
 from air.model.posterior import Posterior
 from air.runs.trained import TrainedRun
 from tests.helpers.models import tiny
+from tests.helpers.options import values_of
 
 
 def evaluate_config(**changes):
-    import yaml
-
-    values = yaml.safe_load((CONF / "evaluate.yaml").read_text())
-    values = {k: v for k, v in values.items() if k not in ("defaults", "hydra")}
-    return parse_as(EvaluateConfig, {**values, "run": "nowhere", **changes})
+    return parse_as(EvaluateConfig, {**values_of("evaluate"), "run": "nowhere", **changes})
 
 
 @pytest.mark.parametrize("name", get_args(EvaluatorName))

@@ -1,5 +1,7 @@
 """The options that `conf/` offers, and the values that they compose to."""
 
+import yaml
+
 from air.cli.compose import compose_values
 from tests.helpers.repository import REPOSITORY
 
@@ -16,3 +18,9 @@ def needs(option):
 def composed(*overrides):
     """Return the plain values of a configuration."""
     return compose_values(overrides)
+
+
+def values_of(command):
+    """Return what `conf/COMMAND.yaml` itself sets, without what it tells Hydra."""
+    values = yaml.safe_load((CONF / f"{command}.yaml").read_text())
+    return {name: value for name, value in values.items() if name not in ("defaults", "hydra")}

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from air.cli.compose import CONF
 from tests.helpers.in_process import run_script
+from tests.helpers.options import values_of
 from tests.helpers.repository import REPOSITORY
 
 
@@ -104,9 +104,6 @@ def test_bad_input_is_one_line(run, script, overrides, message):
 def test_every_picture_that_is_known_is_drawn_by_default():
     from typing import get_args
 
-    import yaml
-
     from air.pictures.config import PictureName
 
-    values = yaml.safe_load((CONF / "visualize.yaml").read_text())
-    assert set(values["pictures"]) == set(get_args(PictureName))
+    assert set(values_of("visualize")["pictures"]) == set(get_args(PictureName))

@@ -32,9 +32,8 @@ class RecurrentAttention(Attention):
     def __init__(self, sizes: Sizes, z_where_prior: WherePrior) -> None:
         super().__init__()
         layer = non_linearity_layer(sizes.non_linearity)
-        latent_size = 3 + sizes.z_what_size + 1
         self.embed = build_embed(sizes)
-        self.rnn = LSTM(self.embed.out_size, latent_size, sizes.rnn_hidden_size)
+        self.rnn = LSTM(self.embed.out_size, sizes.latent_size, sizes.rnn_hidden_size)
         self.predict = Predict(sizes.rnn_hidden_size, sizes.predict_net, layer)
         self.z_where_prior = z_where_prior
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from air.model.canvas import Likelihood, Painted
-from air.model.windows import check_sd
+from air.model.sizes import check_sd
 
 
 class NormalLikelihood(Likelihood):
