@@ -6,8 +6,17 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 NonLinearity = Literal["ReLU", "ELU", "GELU", "LeakyReLU", "SiLU", "Softplus", "Tanh"]
 
@@ -20,6 +29,19 @@ Probability = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 NonEmptyText = Annotated[str, Field(min_length=1)]
 Layers = list[PositiveInt]
 NonEmptyLayers = Annotated[list[PositiveInt], Field(min_length=1)]
+
+
+def _number_or_auto(value: Any, validated: ValidatorFunctionWrapHandler) -> Any:
+    """Say what is wrong once, instead of once for each kind of value that is allowed."""
+    try:
+        return validated(value)
+    except ValidationError:
+        message = "Input should be a finite number above 0, or auto"
+        raise PydanticCustomError("number_or_auto", message) from None
+
+
+Auto = Literal["auto"]  # found from the training images, at the start of a run
+PositiveRealOrAuto = Annotated[PositiveReal | Auto, WrapValidator(_number_or_auto)]
 
 WhichCheckpoint = Literal["latest", "best"]  # of a run
 

@@ -106,7 +106,14 @@ ORDER = {  # what each package may import of the others
         "air.cli",
     },
     # It names what it builds; nothing of it is imported before.
-    "air.config": {"air.errors", "air.fields", "air.model.air", "air.inference.objective"},
+    "air.config": {
+        "air.errors",
+        "air.fields",
+        "air.data.objects",
+        "air.data.scenes",
+        "air.model.air",
+        "air.inference.objective",
+    },
 }
 
 

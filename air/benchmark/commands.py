@@ -104,7 +104,8 @@ def measure_inference(config: Config, rounds: int, num_images: int = 10_000) -> 
     assert isinstance(config.data, SceneConfig)
     with pyro.validation_enabled(False):
         data = example_data(config.data, num_images)
-        air = config.build_model(data.test.x_size).to(choose_device(config))
+        model = config.fitted_to(data.train).build_model(data.test.x_size)
+        air = model.to(choose_device(config))
         times = interleaved({"infer": lambda: air.infer(data.test.images)}, rounds, warmup=1)
     seconds = times["infer"].median
     return InferenceRow(num_images, seconds, num_images / seconds)

@@ -54,6 +54,7 @@ def build_trainer(config: Config, data: Data) -> Trainer:
     pyro.set_rng_seed(config.seed)
     device = choose_device(config)
     check_step(config, device)
+    config = config.fitted_to(data.train)
     air = config.build_model(data.train.x_size).to(device)
     objective = config.build_objective()
     return Trainer(config, air, objective, data, Path("nowhere"), NullTracker())

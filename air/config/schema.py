@@ -26,6 +26,7 @@ from air.tracking.config import TrackingConfig
 from air.training.config import OptimConfig, TrainConfig
 
 if TYPE_CHECKING:
+    from air.data.scenes import TrainingScenes
     from air.inference.objective import Objective
     from air.model.air import AIR
 
@@ -90,11 +91,40 @@ class Config:
         sleep = self.sleep.shared_by(num_processes)
         return replace(self, sleep=sleep)  # type: ignore[type-var]
 
+    def fitted_to(self, train: TrainingScenes) -> Config:
+        """Return the same run with numbers in the place of `auto`.
+
+        Args:
+            train: what it learns from; a sample of the images is read, and no truth.
+
+        Raises:
+            ConfigError: the images do not tell.
+        """
+        keys = self.model.automatic
+        if not keys:
+            return self
+        from air.data.objects import typical_objects
+        from air.data.scenes import sampled
+
+        images = sampled(train)
+        try:
+            objects = typical_objects(images)
+        except ValueError as error:
+            raise ConfigError(
+                f"{' and '.join(keys)}: must be given as a number, got 'auto', which finds no "
+                f"objects in these training images: {error}"
+            ) from None
+        model = self.model.fitted(train.x_size, objects.size, objects.spread)
+        return replace(self, model=model)  # type: ignore[type-var]
+
     def build_model(self, x_size: int) -> AIR:
         """Return a new model.
 
         Args:
             x_size: width and height of an image, in pixels.
+
+        Raises:
+            ConfigError: a number of the model's is still `auto`; see `fitted_to`.
         """
         from air.model.air import AIR
 
@@ -104,7 +134,7 @@ class Config:
             background=self.background,
             compositing=self.compositing,
             likelihood=self.likelihood,
-            **vars(self.model),
+            **self.model.arguments(),
             **self.inference.baseline.arguments(),
         )
 

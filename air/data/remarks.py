@@ -5,11 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from air.data.scenes import TrainingScenes, evenly_spread
-from air.model.images import to_unit
+from air.data.scenes import TrainingScenes, sampled
 
-_MAX_IMAGES = 1000  # in the sample
-_MAX_PIXELS = 2**22  # of the sample, so that large images fit in memory
 # Of 256 grey levels. At the presets' likelihood_sd of 0.3, an object of 100 pixels that stands out
 # by less gains 2 nats at most, about what it costs.
 _FAINT = 16 / 255
@@ -30,8 +27,7 @@ def remarks(train: TrainingScenes) -> list[str]:
         A line if nearly all images are of one brightness, or the same picture; and one if their
         background is light. Mostly none.
     """
-    num = min(_MAX_IMAGES, max(2, _MAX_PIXELS // train.x_size**2))
-    images = to_unit(train.subset(evenly_spread(len(train), num)).images, "cpu")
+    images = sampled(train)
     lines = (_constant(images), _light(images))
     return [line for line in lines if line is not None]
 

@@ -9,6 +9,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from air.model.images import to_unit
+
+_MAX_SAMPLE = 1000  # images
+_MAX_PIXELS = 2**22  # of a sample, so that large images fit in memory
+
 BatchIndices = Callable[[int], Tensor]  # iteration -> which images it sees, (batch_size,) int64
 Batches = Callable[[int], Tensor]  # iteration -> those images, (batch_size, x_size, x_size)
 
@@ -130,6 +135,15 @@ def evenly_spread(num_scenes: int, num: int) -> Tensor:
     """
     # In float64, as float32 cannot tell the last of 20 million scenes from the one after it.
     return torch.linspace(0, num_scenes - 1, num, dtype=torch.float64).long().unique()
+
+
+def sampled(train: TrainingScenes) -> Tensor:
+    """Return some of the training images, spread over all, (at most 1000, x_size, x_size).
+
+    They are floats in [0, 1], on the CPU. Of images larger than 64 pixels there are fewer.
+    """
+    num = min(_MAX_SAMPLE, max(2, _MAX_PIXELS // train.x_size**2))
+    return to_unit(train.subset(evenly_spread(len(train), num)).images, "cpu")
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,7 +105,8 @@ def digit_size(run: TrainedRun) -> float:
     data = run.config.data
     if isinstance(data, SceneConfig):
         return DIGIT_SIZE / data.digit_scale_mean
-    return run.air.x_size / run.config.model.scale_prior_mean / _INK_SHARE
+    scale = run.air.model.z_where_prior.mean[0].item()
+    return run.air.x_size / scale / _INK_SHARE
 
 
 def one_of_each(digits: Digits, page: int) -> list[dict[str, Any]]:

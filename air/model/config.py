@@ -4,8 +4,8 @@ and `prior`.
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from air.fields import (
     NonLinearity,
     PositiveInt,
     PositiveReal,
+    PositiveRealOrAuto,
     Probability,
     Real,
     strict,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from air.model.presence import PresenceSchedule
     from air.model.sizes import Sizes
     from air.model.windows import WherePrior
+
+
+WINDOW_MARGIN = 1.06  # a window's width over an object's, where `auto` chooses it
 
 
 @strict
@@ -49,10 +53,10 @@ class ModelConfig:
     decoder_output_bias: Real | None
     decoder_output_use_sigmoid: bool
     use_masking: bool
-    scale_prior_mean: PositiveReal
+    scale_prior_mean: PositiveRealOrAuto
     scale_prior_sd: PositiveReal
     pos_prior_mean: Real
-    pos_prior_sd: PositiveReal
+    pos_prior_sd: PositiveRealOrAuto
     likelihood_sd: PositiveReal
 
     def check(self, x_size: int) -> None:
@@ -68,6 +72,46 @@ class ModelConfig:
             Sizes(x_size=x_size, **{name: getattr(self, name) for name in names})
         except ValueError as error:
             raise ConfigError(f"model.{error}") from None
+
+    @property
+    def automatic(self) -> list[str]:
+        """The keys that are still `auto`."""
+        return [f"model.{name}" for name, value in vars(self).items() if value == "auto"]
+
+    def fitted(self, x_size: int, object_size: float, spread: float) -> ModelConfig:
+        """Return the same with numbers in the place of `auto`.
+
+        A window covers `x_size / s` pixels and is centred at `-(x, y) / s`.
+
+        Args:
+            x_size: width and height of an image, in pixels.
+            object_size: longer side of a typical object, in pixels.
+            spread: standard deviation of objects' centres, in coordinates from -1 to 1.
+        """
+        scale, sd = self.scale_prior_mean, self.pos_prior_sd
+        if scale == "auto":
+            scale = _rounded(x_size / (WINDOW_MARGIN * object_size))
+        if sd == "auto":
+            sd = _rounded(spread * scale)
+        return replace(self, scale_prior_mean=scale, pos_prior_sd=sd)  # type: ignore[type-var]
+
+    def arguments(self) -> dict[str, Any]:
+        """Return keyword arguments of `AIR`.
+
+        Raises:
+            ConfigError: a number is still to be found from training images.
+        """
+        if self.automatic:
+            raise ConfigError(
+                f"{self.automatic[0]}: must be a number to build a model from, got 'auto', which "
+                "only training images can tell"
+            )
+        return dict(vars(self))
+
+
+def _rounded(number: float) -> float:
+    """Return a number to the three digits that an estimate is good for."""
+    return float(f"{number:.3g}")
 
 
 # --- the guide's attention ------------------------------------------------------------------------

@@ -151,7 +151,9 @@ def _advice(number: int, config: Config) -> str:
     """Return what to try against counts that have collapsed to a number."""
     final = config.prior.final_key
     inverted = "images inverted if their background is light"
-    sizes = "model.scale_prior_mean such that a window, image size / mean, holds one object"
+    sizes = (
+        "model.scale_prior_mean=auto, or such that a window, image size / mean, holds one object"
+    )
     if number == 0:
         tries = [
             inverted,

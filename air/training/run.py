@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def _train(
     if not processes.is_first:
         data = load_data(config.data)
     config.check_images(data.train.x_size, len(data.train))
+    automatic = config.model.automatic
+    config = processes.by_first(functools.partial(config.fitted_to, data.train))
     max_count = data.train.max_count
     if max_count is not None and max_count > config.model.num_steps:
         log.warning(
@@ -120,6 +123,9 @@ def _train(
             values = {**config_values(config), "resume": None}
             write_config(run_dir, values, overrides)
             log.info("run folder: %s", run_dir)
+            for key in automatic:
+                found = values["model"][key.removeprefix("model.")]
+                log.info("%s: %s, found from the training images", key, found)
             if processes.size > 1:
                 log.info("each of %d processes takes its share of a batch", processes.size)
             only_last_evaluation = start == config.train.num_iterations

@@ -186,6 +186,9 @@ BAD = {
     "data=npz data.path=flat.npz": "flat.npz",
     "data=npz data.path=nan.npz": "nan.npz",
     "data=npz data.path=small.npz": "model.window_size: must be at most the image's 12 pixels",
+    "data=npz data.path=small.npz model.window_size=9 model.scale_prior_mean=auto": (
+        "model.scale_prior_mean: must be given as a number, got 'auto'"
+    ),
     "data=npz data.path=few.npz": "train.batch_size: must be at most the 9 training images",
 }
 if not torch.cuda.is_available():

@@ -128,6 +128,7 @@ def children(process):
         ["train.step=recorded"],
         ["inference=reinforce", "baseline=neural", "sleep=none", "train.step=recorded"],
         ["inference=reinforce", "baseline=moving_average", "sleep.codes=posterior"],
+        ["model.scale_prior_mean=auto", "model.pos_prior_sd=auto"],
     ],
 )
 def test_one_writer_and_other_numbers_of_processes(train_command, tmp_path, settings):
