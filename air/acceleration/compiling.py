@@ -19,8 +19,8 @@ import torch
 import torch._inductor.config
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
-from torch.fx.graph import CodeGen
 
+from air.acceleration.ordering import in_order
 from air.acceleration.step_cache import kept_step
 from air.runs.files import write_whole
 
@@ -58,14 +58,12 @@ def compile_recording(recording: GraphModule, inputs: Sequence[Tensor]) -> FlatS
     Raises:
         WriteError: no temporary file can be written.
     """
+    recording.graph = in_order(recording)
     constants = lift_constants(recording)
-    (output,) = recording.graph.find_nodes(op="output")
+    graph = recording.graph
+    (output,) = graph.find_nodes(op="output")
     is_tensor = [isinstance(result, Node) for result in output.args[0]]
     output.args = (tuple(result for result in output.args[0] if isinstance(result, Node)),)
-    for node in recording.graph.nodes:
-        node.meta.clear()  # the recorder's own tensors: they are worked out again
-    graph = recording.graph
-    graph.set_codegen(CodeGen())  # flat
     flat = GraphModule({}, graph)
     # What is compiled takes the strides of its inputs for granted.
     examples = [tensor.detach().contiguous() for tensor in (*inputs, *constants)]

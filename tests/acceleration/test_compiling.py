@@ -19,6 +19,7 @@ from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
 from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
+from air.runs.checkpoint import read_latest
 from air.training.gradients import check_step
 from tests.helpers.compiler import needs_a_compiler
 from tests.helpers.gradients import PROBABILITIES, taken
@@ -114,6 +115,24 @@ def test_a_step_that_is_kept_is_the_one_that_was_compiled(monkeypatch, tmp_path,
     torch.testing.assert_close(results, expected)
     inputs[2] = torch.ones(4, 3).t()  # other strides than were compiled for
     assert same(played(lambda: compiled(inputs)), results)
+
+
+@needs_a_compiler
+@pytest.mark.slow  # a minute or two
+def test_another_process_loads_the_step_and_gets_the_same_numbers(
+    train_command, data_root, tmp_path
+):
+    overrides = ("experiment=smoke", f"data.root={data_root}", "train.num_pictures=0")
+    overrides += ("train.step=compiled", "model=pixels", "inference=reinforce")
+    for name, seed in (("compiled", "0"), ("loaded", "1")):
+        variables = {"AIR_CACHE_DIR": str(tmp_path / "cache"), "PYTHONHASHSEED": seed}
+        run = train_command(*overrides, f"hydra.run.dir={tmp_path / name}", env=variables)
+        assert ("compiling the step" in run.stdout) is (name == "compiled")
+        assert ("the step is compiled already" in run.stdout) is (name == "loaded")
+    compiled, loaded = (read_latest(tmp_path / name)[1] for name in ("compiled", "loaded"))
+    assert compiled.iteration == loaded.iteration == 20
+    for name, tensor in compiled.model.items():
+        assert torch.equal(tensor, loaded.model[name]), name
 
 
 def test_tensors_of_a_recording_are_handed_in():
