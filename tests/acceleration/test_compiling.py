@@ -10,6 +10,7 @@ from torch.fx.graph import CodeGen
 
 from air.acceleration import compiling
 from air.acceleration.compiling import compile_recording, lift_constants, missing_for_compiling
+from air.acceleration.ordering import in_order
 from air.acceleration.recording import RecordedGradients
 from air.acceleration.threads import computing_with
 from air.cli.compose import compose_config
@@ -64,6 +65,16 @@ def assert_compiled_is_recorded(objective, arguments):
     "case", [marginal_of_one_step, reinforce_with_a_baseline, marginal_asleep, marginal_searching]
 )
 def test_a_compiled_step_is_the_recorded_one_but_for_rounding(case):
+    assert_compiled_is_recorded(*case())
+
+
+@pytest.mark.parametrize("case", [reinforce_with_a_baseline, marginal_asleep, marginal_searching])
+def test_what_the_compiler_gets_is_the_recorded_step(monkeypatch, case):
+    def leave_uncompiled(recording, inputs):
+        ordered = GraphModule(recording, in_order(recording))
+        return lambda inputs: list(ordered(*inputs))
+
+    monkeypatch.setattr("air.acceleration.recording.compile_recording", leave_uncompiled)
     assert_compiled_is_recorded(*case())
 
 
