@@ -1,4 +1,4 @@
-"""What every test has: a clean parameter store, validation, its own seed, no W&B account."""
+"""What every test has: a clean parameter store, validation, its own seed and cache, no account."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def _no_account(monkeypatch, tmp_path_factory):
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path_factory.mktemp("home") / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path_factory.mktemp("wandb")))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Keep the compiled steps of whoever runs the tests out of them, and theirs from growing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIR_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

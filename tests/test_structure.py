@@ -93,7 +93,7 @@ ORDER = {  # what each package may import of the others
         "air.runs.lock",
     },
     "air.inference": {"air.errors", "air.model"},
-    "air.acceleration": {"air.errors", "air.model", "air.inference"},
+    "air.acceleration": {"air.errors", "air.model", "air.inference", "air.runs.files"},
     "air.runs": {"air.errors", "air.fields", "air.model", "air.config"},
     "air.tracking": {"air.errors", "air.fields", "air.runs", "air.pictures.colours"},
     "air.comparison": {

@@ -92,11 +92,24 @@ class RecordedGradients:
             skip_black_pixels(recording, batch_position=len(self.parameters))
         simplify(recording)  # which has pixels found once, however many products there are
         if self.compiled:
-            return compile_recording(recording)
+            return self._compile(recording, batch, trial_probabilities)
         _write_in_place(recording, self.parameters)
         bind(recording)
         recording.recompile()
         return recording
+
+    def _compile(
+        self, recording: Any, batch: Tensor, trial_probabilities: Tensor
+    ) -> Callable[..., Any]:
+        step = compile_recording(recording, [*self.parameters, batch, trial_probabilities])
+
+        def compiled(
+            parameters: list[Tensor], batch: Tensor, trial_probabilities: Tensor
+        ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+            results = step([*parameters, batch, trial_probabilities])
+            return results[: len(parameters)], results[len(parameters) :]
+
+        return compiled
 
 
 def _write_in_place(recording: Any, parameters: list[nn.Parameter]) -> None:

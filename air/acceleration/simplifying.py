@@ -58,7 +58,8 @@ def simplify(recording: GraphModule) -> None:
         recording: changed in place; to be recompiled.
     """
     graph = recording.graph
-    fixed = _to_be_left_alone(recording)
+    (output,) = graph.find_nodes(op="output")
+    fixed = keep_their_place(recording).union(output.all_input_nodes)
     constants: dict[Node, Any] = {}
     seen: dict[tuple[Any, ...], Node] = {}
     for node in list(graph.nodes):
@@ -96,15 +97,13 @@ def bind(recording: GraphModule) -> None:
             node.target = _BINDINGS.get(node.target, node.target)
 
 
-def _to_be_left_alone(recording: GraphModule) -> set[Node]:
-    """Return draws, results, and all that touches memory which is written to."""
+def keep_their_place(recording: GraphModule) -> set[Node]:
+    """Return draws, and all that touches memory which is written to: their order matters."""
     memory: dict[Node, Node] = {}  # whose memory a node shows
     written: set[Node] = set()
     fixed: set[Node] = set()
     for node in recording.graph.nodes:
         memory[node] = node
-        if node.op == "output":
-            fixed.update(node.all_input_nodes)
         if not isinstance(node.target, torch._ops.OpOverload):
             if node.all_input_nodes and node.op == "call_function":  # one of several results
                 memory[node] = memory[node.all_input_nodes[0]]
