@@ -288,10 +288,10 @@ class AIR(ProgramModule):
 
     @property
     def rnn(self) -> nn.Module:
-        """The recurrent network of the attention."""
+        """The recurrent network of the paper's attention, `recurrent`."""
         return self.guide.attention.get_submodule("rnn")
 
     @property
     def predict(self) -> nn.Module:
-        """The network of the attention from its state to q(z_pres) and q(z_where)."""
+        """The network of the same from its state to q(z_pres) and q(z_where)."""
         return self.guide.attention.get_submodule("predict")

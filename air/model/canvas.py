@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
@@ -17,6 +18,15 @@ class ObjectLatents(NamedTuple):
     z_pres: Tensor  # (N, 1) of one step, (N, num_steps) of several
     z_where: Tensor  # (N, 3) or (N, num_steps, 3)
     z_what: Tensor  # (N, z_what_size) or (N, num_steps, z_what_size)
+
+
+def together(steps: Sequence[ObjectLatents]) -> ObjectLatents:
+    """Return the objects of one step each, at least one, as those of several steps."""
+    return ObjectLatents(
+        torch.cat([step.z_pres for step in steps], -1),  # (n, num_steps)
+        torch.stack([step.z_where for step in steps], -2),  # (n, num_steps, 3)
+        torch.stack([step.z_what for step in steps], -2),  # (n, num_steps, z_what_size)
+    )
 
 
 class Painted(Protocol):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from air.model.canvas import Canvas, Likelihood, ObjectLatents, Painted
+from air.model.canvas import Canvas, Likelihood, ObjectLatents, Painted, together
 from air.model.images import in_type_of
 from air.model.networks import Decoder
 from air.model.parameters import ProgramModule, register
@@ -114,12 +114,7 @@ class GenerativeModel(ProgramModule):
         for t in range(self.num_steps if num_steps is None else num_steps):
             steps.append(self.draw_object(t, z_pres, z_pres_prior_p, x_size))
             z_pres = steps[-1].z_pres
-        objects = ObjectLatents(
-            torch.cat([step.z_pres for step in steps], -1),  # (n, num_steps)
-            torch.stack([step.z_where for step in steps], -2),  # (n, num_steps, 3)
-            torch.stack([step.z_what for step in steps], -2),  # (n, num_steps, z_what_size)
-        )
-        return Scene(objects, background)
+        return Scene(together(steps), background)
 
     def draw_object(
         self,
