@@ -15,6 +15,7 @@ from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
 from air.model.config import DifferenceConfig, RecurrentConfig
 from air.training.run import train
+from tests.helpers.compiler import needs_a_compiler
 from tests.helpers.models import tiny
 
 
@@ -99,7 +100,11 @@ def test_every_estimator_trains_it(estimator, baseline):
     assert unchanged == []
 
 
-def test_a_recorded_step_is_the_eager_one():
+@pytest.mark.parametrize(
+    "compiled",
+    [False, pytest.param(True, marks=[pytest.mark.slow, needs_a_compiler])],  # half a minute
+)
+def test_a_recorded_step_is_the_eager_one(compiled):
     model, batch = difference(), torch.rand(8, 6, 6) * (torch.rand(8, 6, 6) > 0.95)
     terms = [SleepPhase(10.0, 8, codes="posterior"), CountSearch(1.0, 1, 1, 0.0)]
     objective = Objective(MarginalELBO(), terms)
@@ -107,7 +112,7 @@ def test_a_recorded_step_is_the_eager_one():
     with torch.random.fork_rng():
         estimate = objective(model, batch, probabilities)
         expected = torch.autograd.grad(estimate.loss, list(model.parameters()))
-    recorded = RecordedGradients(objective, model, batch)  # which skips black pixels
+    recorded = RecordedGradients(objective, model, batch, compiled)  # which skips black pixels
     assert recorded.skips_black
     with torch.random.fork_rng():
         metrics = recorded(batch, probabilities)
