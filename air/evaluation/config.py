@@ -55,6 +55,7 @@ class GeneralisationConfig:
 
     counts: list[Count]  # objects in every scene
     canvas_sizes: list[PositiveInt]  # pixels
+    canvas_max_objects: PositiveInt | None  # on those canvases; null: as in training
     num_images: PositiveInt
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from air.data.loading import load_data
 from air.data.scenes import Scenes
-from air.errors import ConfigError, needs_extra
+from air.errors import needs_extra
 from air.evaluation.config import EvaluateConfig, EvaluatorName
 from air.model.air import AIR
 from air.model.posterior import Posterior, concatenated
@@ -39,11 +39,11 @@ class Subject:
 
     def objects(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of the scenes and their objects, (n, T, x_size, x_size), absent ones too."""
-        air, posterior = self.run.air, self.posterior
+        model, posterior, x_size = self.run.air.model, self.posterior, self.scenes.x_size
         for start in range(0, len(self.scenes), self.config.batch_size):
             part = slice(start, start + self.config.batch_size)
             with torch.no_grad():
-                yield part, air.model.place(posterior.z_where[part], posterior.z_what[part])
+                yield part, model.place(posterior.z_where[part], posterior.z_what[part], x_size)
 
 
 # Yields names and values; the evaluator's own name is put before them.
@@ -66,14 +66,11 @@ def build_subject(run: TrainedRun, config: EvaluateConfig) -> Subject:
     """Load the scenes and infer what is in them.
 
     Raises:
-        ConfigError: the images are of another size than the model's.
+        ConfigError: the model cannot look at images of their size.
         DataError: the data cannot be read.
     """
     scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
-    if scenes.x_size != run.air.x_size:
-        raise ConfigError(
-            f"data: must have images of {run.air.x_size} pixels as in training, got {scenes.x_size}"
-        )
+    run.check_size(scenes.x_size)
     posterior = infer_in_batches(run.air, scenes.images, config, "inferring")
     return Subject(run, scenes, posterior, config)
 

@@ -6,6 +6,7 @@ t, inside the plate `data`. Every estimator runs these two programs and no other
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -142,10 +143,11 @@ class AIR(ProgramModule):
         )
         layer = non_linearity_layer(non_linearity)
         window_pixels = window_size**2
-        z_where_prior = WherePrior(scale_prior_mean, scale_prior_sd, pos_prior_mean, pos_prior_sd)
+        z_where_prior = WherePrior(
+            x_size, scale_prior_mean, scale_prior_sd, pos_prior_mean, pos_prior_sd
+        )
 
         canvas = Canvas(
-            x_size,
             window_size,
             compositing.build(sizes) if compositing else Sum(),
             background.build(sizes) if background else NoBackground(),
@@ -198,9 +200,12 @@ class AIR(ProgramModule):
         *,
         z_pres_prior_p: PresencePrior = default_z_pres_prior_p,
         num_steps: int | None = None,
+        x_size: int | None = None,
     ) -> tuple[tuple[list[Tensor], list[Tensor]], Tensor]:
         """Draw objects and the images that they make up; see `GenerativeModel.prior`."""
-        return self.model.prior(n, z_pres_prior_p=z_pres_prior_p, num_steps=num_steps)
+        return self.model.prior(
+            n, z_pres_prior_p=z_pres_prior_p, num_steps=num_steps, x_size=x_size
+        )
 
     def infer(
         self, images: Any, num_steps: int | None = None, *, sample: bool = False
@@ -208,7 +213,8 @@ class AIR(ProgramModule):
         """Find, count and describe the objects of a user's images; see `air.model.posterior.infer`.
 
         Args:
-            images: (N, x_size, x_size), a tensor or array: uint8, bool, or floats in [0, 1].
+            images: (N, S, S), a tensor or array: uint8, bool, or floats in [0, 1]. S is one of
+                `image_sizes`.
             num_steps: the most objects to look for; the model's own number by default.
             sample: draw, instead of posterior means and the most probable count.
 
@@ -216,7 +222,7 @@ class AIR(ProgramModule):
             ValueError: there are no images, or they have another shape or type; floats are not
                 finite or not in [0, 1], or bytes are 0 and 1; `num_steps` is below 1.
         """
-        return self.infer_scenes(checked_images(images, self.x_size), num_steps, sample=sample)
+        return self.infer_scenes(checked_images(images, self.image_sizes), num_steps, sample=sample)
 
     def infer_scenes(
         self, images: Tensor, num_steps: int | None = None, *, sample: bool = False
@@ -224,7 +230,7 @@ class AIR(ProgramModule):
         """Do as `infer`, without a check: of images of scenes, which were checked all together.
 
         Args:
-            images: (N, x_size, x_size), uint8, or floats in [0, 1].
+            images: (N, S, S), uint8, or floats in [0, 1]. S is one of `image_sizes`.
             num_steps: the most objects to look for; the model's own number by default.
             sample: draw, instead of posterior means and the most probable count.
         """
@@ -237,8 +243,18 @@ class AIR(ProgramModule):
 
     @property
     def x_size(self) -> int:
-        """Width and height of an image, in pixels."""
-        return self.model.canvas.x_size
+        """Width and height of an image, in pixels: of training, and of what is drawn."""
+        return self.model.x_size
+
+    @property
+    def image_sizes(self) -> range:
+        """The widths and heights of images that objects can be found in, in pixels.
+
+        Where the guide takes images of any size, a window covers as many pixels in all of them.
+        """
+        if self.guide.any_size:
+            return range(self.window_size, sys.maxsize)
+        return range(self.x_size, self.x_size + 1)
 
     @property
     def window_size(self) -> int:
@@ -272,10 +288,10 @@ class AIR(ProgramModule):
 
     @property
     def rnn(self) -> nn.Module:
-        """The recurrent network of the attention."""
+        """The recurrent network of the paper's attention, `recurrent`."""
         return self.guide.attention.get_submodule("rnn")
 
     @property
     def predict(self) -> nn.Module:
-        """The network of the attention from its state to q(z_pres) and q(z_where)."""
+        """The network of the same from its state to q(z_pres) and q(z_where)."""
         return self.guide.attention.get_submodule("predict")

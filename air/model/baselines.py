@@ -7,7 +7,7 @@ subtracts the baseline from the learning signal and trains a data-dependent one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,13 @@ from air.model.sizes import Sizes
 
 
 class Baseline(nn.Module):
-    """What the guide hands each z_pres site as its `infer` entry; each kind is a subclass."""
+    """What the guide hands each z_pres site as its `infer` entry; each kind is a subclass.
+
+    Attributes:
+        any_size: whether it takes images of any size, or of the model's own alone.
+    """
+
+    any_size: ClassVar[bool] = False
 
     def start(self, images: Tensor) -> Any:
         """Return the first state, with what is taken from images (n, x_size, x_size) once: none."""
@@ -37,6 +43,8 @@ class Baseline(nn.Module):
 class NoBaseline(Baseline):
     """The plain score function, or an estimator that has none."""
 
+    any_size = True
+
     def forward(self, state: None, previous: ObjectLatents) -> tuple[dict[str, Any], None]:
         """Return an empty entry."""
         return {}, None
@@ -48,6 +56,8 @@ class MovingAverage(Baseline):
     Args:
         decay: of the average.
     """
+
+    any_size = True
 
     def __init__(self, decay: float) -> None:
         super().__init__()

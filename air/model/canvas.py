@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -17,6 +18,15 @@ class ObjectLatents(NamedTuple):
     z_pres: Tensor  # (N, 1) of one step, (N, num_steps) of several
     z_where: Tensor  # (N, 3) or (N, num_steps, 3)
     z_what: Tensor  # (N, z_what_size) or (N, num_steps, z_what_size)
+
+
+def together(steps: Sequence[ObjectLatents]) -> ObjectLatents:
+    """Return the objects of one step each, at least one, as those of several steps."""
+    return ObjectLatents(
+        torch.cat([step.z_pres for step in steps], -1),  # (n, num_steps)
+        torch.stack([step.z_where for step in steps], -2),  # (n, num_steps, 3)
+        torch.stack([step.z_what for step in steps], -2),  # (n, num_steps, z_what_size)
+    )
 
 
 class Painted(Protocol):
@@ -66,10 +76,16 @@ class Compositing(nn.Module):
 
 
 class Background(nn.Module):
-    """What lies behind the objects, which model and guide share; each kind is a subclass."""
+    """What lies behind the objects, which model and guide share; each kind is a subclass.
 
-    def draw(self, n: int) -> Tensor | None:
-        """Draw n backgrounds in the program `model`, (n, S, S), or None for black."""
+    Attributes:
+        any_size: whether it lies behind images of any size, or of the model's own alone.
+    """
+
+    any_size: ClassVar[bool] = False
+
+    def draw(self, n: int, x_size: int) -> Tensor | None:
+        """Draw n backgrounds in the program `model`, (n, x_size, x_size), or None for black."""
         raise NotImplementedError
 
     def infer(self, images: Tensor) -> Tensor | None:
@@ -89,17 +105,13 @@ class Canvas(nn.Module):
     """Where objects are placed and composed.
 
     Args:
-        x_size: width and height of an image, in pixels.
         window_size: width and height of a window, in pixels.
         compositing: how objects make one image.
         background: what lies behind them.
     """
 
-    def __init__(
-        self, x_size: int, window_size: int, compositing: Compositing, background: Background
-    ) -> None:
+    def __init__(self, window_size: int, compositing: Compositing, background: Background) -> None:
         super().__init__()
-        self.x_size = x_size
         self.window_size = window_size
         self.compositing = compositing
         self.background = background
@@ -109,7 +121,7 @@ class Canvas(nn.Module):
         size = (self.compositing.num_layers, self.window_size, self.window_size)
         return decoded.unflatten(-1, size)
 
-    def place(self, z_where: Tensor, decoded: Tensor) -> Tensor:
+    def place(self, z_where: Tensor, decoded: Tensor, x_size: int) -> Tensor:
         """Place decoded objects, each on a canvas of its own.
 
         The steps do not depend on one another here, so one pass does all of them.
@@ -117,8 +129,9 @@ class Canvas(nn.Module):
         Args:
             z_where: (n, num_steps, 3).
             decoded: (n, num_steps, num_layers window_size²).
+            x_size: width and height of a canvas, in pixels.
 
         Returns:
             (n, num_steps, num_layers, x_size, x_size).
         """
-        return window_to_image(z_where.unsqueeze(-2), self.layers(decoded), self.x_size)
+        return window_to_image(z_where.unsqueeze(-2), self.layers(decoded), x_size)

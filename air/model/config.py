@@ -130,7 +130,20 @@ class RecurrentConfig:
         return RecurrentAttention(sizes, z_where_prior)
 
 
-AttentionConfig = RecurrentConfig
+@strict
+class DifferenceConfig:
+    """The paper's difference AIR: the LSTM sees what the objects so far leave of the image."""
+
+    kind: Literal["difference"]
+
+    def build(self, sizes: Sizes, z_where_prior: WherePrior) -> Attention:
+        """Return a new attention."""
+        from air.model.attention.difference import DifferenceAttention
+
+        return DifferenceAttention(sizes, z_where_prior)
+
+
+AttentionConfig = Annotated[RecurrentConfig | DifferenceConfig, Field(discriminator="kind")]
 
 
 # --- what lies behind the objects -----------------------------------------------------------------

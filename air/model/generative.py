@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from air.model.canvas import Canvas, Likelihood, ObjectLatents, Painted
+from air.model.canvas import Canvas, Likelihood, ObjectLatents, Painted, together
 from air.model.images import in_type_of
 from air.model.networks import Decoder
 from air.model.parameters import ProgramModule, register
@@ -58,6 +58,11 @@ class GenerativeModel(ProgramModule):
         self.likelihood = likelihood
         self.use_masking = use_masking
 
+    @property
+    def x_size(self) -> int:
+        """Width and height of an image where nothing else is said, in pixels."""
+        return self.z_where_prior.x_size
+
     def forward(
         self,
         data: Tensor,
@@ -80,36 +85,43 @@ class GenerativeModel(ProgramModule):
         register("likelihood", self.likelihood)
         with pyro.plate(PLATE, data.shape[0], device=str(data.device)) as index:
             batch = in_type_of(self.z_where_prior.mean, data[index])  # (n, x_size, x_size)
-            scene = self.draw(batch.shape[0], z_pres_prior_p, num_steps)
-            pyro.sample(OBS, self.likelihood(self.paint(*scene)), obs=batch.flatten(1))
+            n, x_size = batch.shape[:2]
+            scene = self.draw(n, z_pres_prior_p, num_steps, x_size)
+            pyro.sample(OBS, self.likelihood(self.paint(*scene, x_size)), obs=batch.flatten(1))
 
-    def draw(self, n: int, z_pres_prior_p: PresencePrior, num_steps: int | None = None) -> Scene:
+    def draw(
+        self,
+        n: int,
+        z_pres_prior_p: PresencePrior,
+        num_steps: int | None = None,
+        x_size: int | None = None,
+    ) -> Scene:
         """Draw n scenes: their sites, without images.
 
         Args:
             n: number of scenes.
             z_pres_prior_p: step -> trial probability of its object.
             num_steps: the most objects, if not the model's own number.
+            x_size: width and height of an image, in pixels, if not the model's own.
 
         Raises:
             TypeError: the model is in half precision, which is for `infer` alone.
         """
         _check_precision(self.z_where_prior.mean)
-        background = self.canvas.background.draw(n)
+        background = self.canvas.background.draw(n, x_size or self.x_size)
         steps: list[ObjectLatents] = []
         z_pres = self.z_where_prior.mean.new_ones(n, 1)
         for t in range(self.num_steps if num_steps is None else num_steps):
-            steps.append(self.draw_object(t, z_pres, z_pres_prior_p))
+            steps.append(self.draw_object(t, z_pres, z_pres_prior_p, x_size))
             z_pres = steps[-1].z_pres
-        objects = ObjectLatents(
-            torch.cat([step.z_pres for step in steps], -1),  # (n, num_steps)
-            torch.stack([step.z_where for step in steps], -2),  # (n, num_steps, 3)
-            torch.stack([step.z_what for step in steps], -2),  # (n, num_steps, z_what_size)
-        )
-        return Scene(objects, background)
+        return Scene(together(steps), background)
 
     def draw_object(
-        self, t: int, previous_z_pres: Tensor, z_pres_prior_p: PresencePrior
+        self,
+        t: int,
+        previous_z_pres: Tensor,
+        z_pres_prior_p: PresencePrior,
+        x_size: int | None = None,
     ) -> ObjectLatents:
         """Draw the t-th object: is it there, where, and what is it?"""
         n = previous_z_pres.shape[-2]
@@ -123,7 +135,7 @@ class GenerativeModel(ProgramModule):
         mask = z_pres > 0 if self.use_masking else True
 
         z_where = pyro.sample(
-            at_step(Z_WHERE, t), self.where_prior(n).mask(mask).to_event(1)
+            at_step(Z_WHERE, t), self.where_prior(n, x_size).mask(mask).to_event(1)
         )  # (n, 3)
 
         z_what = pyro.sample(
@@ -131,58 +143,74 @@ class GenerativeModel(ProgramModule):
         )  # (n, z_what_size)
         return ObjectLatents(z_pres, z_where, z_what)
 
-    def where_prior(self, n: int) -> dist.Normal:
-        """Return p(z_where) of n objects, (n, 3)."""
-        return dist.Normal(self.z_where_prior.mean.expand(n, 3), self.z_where_prior.sd.expand(n, 3))
+    def where_prior(self, n: int, x_size: int | None = None) -> dist.Normal:
+        """Return p(z_where) of n objects, (n, 3), in images of a size; the model's by default."""
+        mean, sd = self.z_where_prior.moments(x_size)
+        return dist.Normal(mean.expand(n, 3), sd.expand(n, 3))
 
     def what_prior(self, n: int) -> dist.Normal:
         """Return p(z_what) of n objects, (n, z_what_size)."""
         zeros = self.z_where_prior.mean.new_zeros(n, self.z_what_size)
         return dist.Normal(zeros, zeros + 1)
 
-    def kl(self, q_where: Normal, q_what: Normal) -> Tensor:
+    def kl(self, q_where: Normal, q_what: Normal, x_size: int | None = None) -> Tensor:
         """Return KL(q || prior) of z_where and z_what of n present objects, in nats, (n,).
 
         Args:
             q_where: (n, 3).
             q_what: (n, z_what_size).
+            x_size: width and height of the images, in pixels, if not the model's own.
         """
         n = len(q_where.loc)
-        where = kl_divergence(q_where, self.where_prior(n)).sum(-1)
+        where = kl_divergence(q_where, self.where_prior(n, x_size)).sum(-1)
         return where + kl_divergence(q_what, self.what_prior(n)).sum(-1)
 
-    def paint(self, objects: ObjectLatents, background: Tensor | None = None) -> Painted:
+    def paint(
+        self,
+        objects: ObjectLatents,
+        background: Tensor | None = None,
+        x_size: int | None = None,
+    ) -> Painted:
         """Decode the objects of scenes, place them and compose those that are present.
 
         Args:
             objects: z_pres (..., n, num_steps), whose leading dimensions hold other choices among
                 the same objects; z_where (n, num_steps, 3); z_what (n, num_steps, z_what_size).
             background: (n, x_size, x_size), or None for black.
+            x_size: width and height of an image, in pixels, if not the model's own.
         """
-        layers = self.canvas.place(objects.z_where, self.decode(objects.z_what))
+        decoded = self.decode(objects.z_what)
+        layers = self.canvas.place(objects.z_where, decoded, x_size or self.x_size)
         painted: Painted = self.canvas.compositing(objects.z_pres, layers, background)
         return painted
 
-    def render(self, objects: ObjectLatents, background: Tensor | None = None) -> Tensor:
+    def render(
+        self,
+        objects: ObjectLatents,
+        background: Tensor | None = None,
+        x_size: int | None = None,
+    ) -> Tensor:
         """Return the images that scenes come to, (..., n, x_size, x_size); as `paint`."""
-        size = (self.canvas.x_size, self.canvas.x_size)
-        return self.paint(objects, background).pixels.unflatten(-1, size)
+        size = x_size or self.x_size
+        return self.paint(objects, background, size).pixels.unflatten(-1, (size, size))
 
     def windows(self, z_what: Tensor) -> Tensor:
         """Decode objects (..., z_what_size) to windows, (..., window_size, window_size)."""
         return self.canvas.compositing.alone(self.canvas.layers(self.decode(z_what)))
 
-    def place(self, z_where: Tensor, z_what: Tensor) -> Tensor:
+    def place(self, z_where: Tensor, z_what: Tensor, x_size: int | None = None) -> Tensor:
         """Decode objects and show each on a canvas of its own.
 
         Args:
             z_where: (n, num_steps, 3).
             z_what: (n, num_steps, z_what_size).
+            x_size: width and height of a canvas, in pixels, if not the model's own.
 
         Returns:
             (n, num_steps, x_size, x_size).
         """
-        return self.canvas.compositing.alone(self.canvas.place(z_where, self.decode(z_what)))
+        layers = self.canvas.place(z_where, self.decode(z_what), x_size or self.x_size)
+        return self.canvas.compositing.alone(layers)
 
     def prior(
         self,
@@ -190,6 +218,7 @@ class GenerativeModel(ProgramModule):
         *,
         z_pres_prior_p: PresencePrior = default_z_pres_prior_p,
         num_steps: int | None = None,
+        x_size: int | None = None,
     ) -> tuple[tuple[list[Tensor], list[Tensor]], Tensor]:
         """Draw objects and the images that they make up.
 
@@ -197,14 +226,16 @@ class GenerativeModel(ProgramModule):
             n: number of images.
             z_pres_prior_p: step -> trial probability of its object.
             num_steps: the most objects, if not the model's own number.
+            x_size: width and height of an image, in pixels, if not the model's own.
 
         Returns:
             `((z_where, z_pres), images)`: a tensor (n, 3) and one (n, 1) for each step, and images
             (n, x_size, x_size).
         """
-        scene = self.draw(n, z_pres_prior_p, num_steps)
+        scene = self.draw(n, z_pres_prior_p, num_steps, x_size)
         z_pres, z_where, _ = scene.objects
-        return (list(z_where.unbind(-2)), list(z_pres.split(1, -1))), self.render(*scene)
+        steps = list(z_where.unbind(-2)), list(z_pres.split(1, -1))
+        return steps, self.render(*scene, x_size)
 
 
 def _check_precision(like: Tensor) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyro
@@ -9,7 +11,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from air.model.attention.look import Attention, Look, Render
+from air.model.attention.look import Attention, Look
 from air.model.baselines import Baseline
 from air.model.canvas import Background, ObjectLatents
 from air.model.images import in_type_of
@@ -30,7 +32,7 @@ class Guide(ProgramModule):
         attention: says whether there is a next object, and where to look.
         encode: from a window to q(z_what).
         background: infers what lies behind the objects.
-        render: what the generative model makes of objects, for the attention.
+        render: `GenerativeModel.render`, for the attention.
         baseline: for score-function gradients of z_pres.
         use_masking: whether z_where and z_what of absent objects leave the objective.
     """
@@ -43,7 +45,7 @@ class Guide(ProgramModule):
         attention: Attention,
         encode: Encoder,
         background: Background,
-        render: Render,
+        render: Callable[..., Tensor],
         baseline: Baseline,
         use_masking: bool,
     ) -> None:
@@ -58,6 +60,12 @@ class Guide(ProgramModule):
         self.use_masking = use_masking
         self.z_where_init = nn.Parameter(torch.zeros(3))
         self.z_what_init = nn.Parameter(torch.zeros(z_what_size))
+
+    @property
+    def any_size(self) -> bool:
+        """Whether it takes images of any size, or of the model's own alone."""
+        parts = (self.attention, self.background, self.baseline)
+        return all(part.any_size for part in parts)
 
     def forward(
         self,
@@ -90,7 +98,8 @@ class Guide(ProgramModule):
         ) as index:
             batch = in_type_of(self.z_where_init, data[index])  # (n, x_size, x_size)
             background = self.background.infer(batch)
-            attention = self.attention.start(batch, background, self.render)
+            render = partial(self.render, x_size=batch.shape[-1])
+            attention = self.attention.start(batch, background, render)
             baseline = self.baseline.start(batch)
             # One row for all images, so that the first step's products with it are taken once.
             latents = ObjectLatents(

@@ -46,22 +46,24 @@ def in_type_of(like: Tensor, images: Tensor) -> Tensor:
     return images.to(like.dtype)
 
 
-def checked_images(images: Any, x_size: int) -> Tensor:
+def checked_images(images: Any, sizes: range) -> Tensor:
     """Return images of a user's as a tensor that `to_unit` takes; False and True as 0 and 255.
 
     Args:
         images: a tensor or anything numpy takes for an array.
-        x_size: the width and height that they must have, in pixels.
+        sizes: the widths and heights that they may have, in pixels.
 
     Raises:
         ValueError: none, or of another shape or type; floats that are not finite or not in [0, 1];
             bytes that are 0 and 1.
     """
     images = torch.as_tensor(images)
-    if images.ndim != 3 or images.shape[1:] != (x_size, x_size) or len(images) == 0:
+    are_square = images.ndim == 3 and images.shape[1] == images.shape[2]
+    if not are_square or images.shape[1] not in sizes or len(images) == 0:
+        least = sizes[0]
+        allowed = f"(N, {least}, {least})" if len(sizes) == 1 else f"(N, S, S), S at least {least}"
         raise ValueError(
-            f"images must have the shape (N, {x_size}, {x_size}), N at least 1, "
-            f"got {tuple(images.shape)}"
+            f"images must have the shape {allowed}, N at least 1, got {tuple(images.shape)}"
         )
     if images.dtype == torch.bool:
         return images.to(torch.uint8) * 255

@@ -17,7 +17,7 @@ from air.model.images import to_unit
 from air.model.parameters import OwnParameters
 from air.model.windows import window_boxes
 
-_CHUNK = 500  # images at a time, which bounds memory
+_CHUNK = 500  # images of the model's own size at a time, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def infer(
     Args:
         model: of a trained `AIR`.
         guide: of the same.
-        images: (N, x_size, x_size), as scenes hold them: uint8, or floats in [0, 1].
+        images: (N, x_size, x_size), as scenes hold them: uint8, or floats in [0, 1]. Unless the
+            guide takes any, x_size is the model's own.
         num_steps: the most objects to look for; the model's own number by default, but not at most.
         sample: draw the windows, the codes and the count, instead of posterior means and the most
             probable count.
@@ -75,9 +76,8 @@ def infer(
     num_steps = model.num_steps if num_steps is None else num_steps
     if num_steps < 1:
         raise ValueError(f"num_steps must be 1 or more, got {num_steps}")
-    return concatenated(
-        [_infer_chunk(model, guide, chunk, num_steps, sample) for chunk in images.split(_CHUNK)]
-    )
+    chunks = images.split(max(1, _CHUNK * model.x_size**2 // images.shape[-1] ** 2))
+    return concatenated([_infer_chunk(model, guide, chunk, num_steps, sample) for chunk in chunks])
 
 
 def concatenated(parts: Sequence[Posterior]) -> Posterior:
@@ -91,9 +91,10 @@ def _infer_chunk(
 ) -> Posterior:
     like = guide.z_where_init
     batch = to_unit(images, like.device, like.dtype)  # (n, x_size, x_size)
+    n, x_size = batch.shape[:2]
     with OwnParameters():
         path = full_path(guide, batch, use_means=not sample, num_steps=num_steps)
-        background = poutine.replay(model.canvas.background.draw, trace=path.trace)(len(batch))
+        background = poutine.replay(model.canvas.background.draw, trace=path.trace)(n, x_size)
     # Sums of logarithms and places in pixels have too many digits for half precision.
     wide = torch.promote_types(batch.dtype, torch.float32)
     count_probs = count_log_probs(path.presence_logits.to(wide)).softmax(-1)  # (n, T + 1)
@@ -106,6 +107,6 @@ def _infer_chunk(
         z_pres=z_pres,
         z_where=path.z_where,
         z_what=path.z_what,
-        boxes=window_boxes(path.z_where.to(wide), model.canvas.x_size),
-        reconstruction=model.render(objects, background),
+        boxes=window_boxes(path.z_where.to(wide), x_size),
+        reconstruction=model.render(objects, background, x_size),
     )

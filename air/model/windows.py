@@ -28,15 +28,20 @@ MIN_SCALE = 0.01
 class WherePrior(nn.Module):
     """The moments of p(z_where), which model and guide share; derived from arguments, not learned.
 
+    They are said for images of one size. In those of another, a window covers as many pixels, and
+    centres are spread over the whole of it: s, x and y grow with the image, and their moments too.
+
     Args:
+        x_size: width and height of the images that the next four are for, in pixels.
         scale_mean: mean of s; a window covers `x_size / s` pixels.
         scale_sd: standard deviation of s.
         pos_mean: mean of x and y.
         pos_sd: standard deviation of x and y.
 
     Attributes:
-        mean: (3,).
-        sd: (3,).
+        x_size: as given.
+        mean: (3,), for images of that size.
+        sd: (3,), likewise.
 
     Raises:
         ValueError: a standard deviation is not positive and finite.
@@ -45,12 +50,26 @@ class WherePrior(nn.Module):
     mean: Tensor
     sd: Tensor
 
-    def __init__(self, scale_mean: float, scale_sd: float, pos_mean: float, pos_sd: float) -> None:
+    def __init__(
+        self, x_size: int, scale_mean: float, scale_sd: float, pos_mean: float, pos_sd: float
+    ) -> None:
         super().__init__()
         for name, sd in (("scale_prior_sd", scale_sd), ("pos_prior_sd", pos_sd)):
             check_sd(name, sd)
+        self.x_size = x_size
         self.register_buffer("mean", torch.tensor([scale_mean, pos_mean, pos_mean]), False)
         self.register_buffer("sd", torch.tensor([scale_sd, pos_sd, pos_sd]), False)
+
+    def moments(self, x_size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation, (3,) each.
+
+        Args:
+            x_size: width and height of the images, in pixels, if not `self.x_size`.
+        """
+        if x_size is None or x_size == self.x_size:
+            return self.mean, self.sd
+        ratio = x_size / self.x_size
+        return ratio * self.mean, ratio * self.sd
 
 
 def window_to_image(z_where: Tensor, windows: Tensor, x_size: int) -> Tensor:

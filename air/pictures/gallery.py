@@ -88,10 +88,7 @@ def visualize_run(config: VisualizeConfig) -> list[Path]:
     run = open_run(config.run, config.which)
     folder = _output_folder(config.output, run)
     scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
-    if scenes.x_size != run.air.x_size:
-        raise ConfigError(
-            f"data: must have images of {run.air.x_size} pixels as in training, got {scenes.x_size}"
-        )
+    run.check_size(scenes.x_size)
     with computing_with(run.config.train.threads), pyro.validation_enabled(False):
         posterior = run.air.infer_scenes(scenes.images, config.num_steps)
         views = Views(run, scenes, posterior, scenes.varied_indices(config.num_scenes), config)
@@ -206,7 +203,7 @@ def _z_what_space(views: Views) -> Figure:
 
 
 def _window_places(views: Views) -> Figure:
-    return draw_window_places(views.posterior, views.air.x_size)
+    return draw_window_places(views.posterior, views.scenes.x_size)
 
 
 def _prior_samples(views: Views) -> Figure:

@@ -61,7 +61,8 @@ def canvases(air: AIR, posterior: Posterior) -> Tensor:
     # The first 0, 1, … T steps, as other choices among the same objects: (T + 1, N, T).
     first = torch.ones(num_steps + 1, num_steps, dtype=z_pres.dtype, device=z_pres.device).tril(-1)
     objects = ObjectLatents(first.unsqueeze(1) * z_pres, posterior.z_where, posterior.z_what)
-    return air.model.render(objects).movedim(0, 1)
+    x_size = posterior.reconstruction.shape[-1]
+    return air.model.render(objects, x_size=x_size).movedim(0, 1)
 
 
 def draw_windows(images: Tensor, posterior: Posterior, crops: Tensor, decoded: Tensor) -> Figure:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from air.config.parsing import parse_config
 from air.config.schema import Config
+from air.errors import ConfigError
 from air.fields import WhichCheckpoint
 from air.model.air import AIR
 from air.model.presence import PresencePrior
@@ -31,6 +32,19 @@ class TrainedRun:
     air: AIR
     iteration: int
     z_pres_prior_p: PresencePrior
+
+    def check_size(self, x_size: int) -> None:
+        """Raise `ConfigError` if the model cannot look at images of a size.
+
+        Args:
+            x_size: width and height of an image of the key `data`, in pixels.
+        """
+        sizes = self.air.image_sizes
+        if x_size not in sizes:
+            allowed = f"{sizes[0]} pixels as in training"
+            if len(sizes) > 1:
+                allowed = f"at least {sizes[0]} pixels"
+            raise ConfigError(f"data: must have images of {allowed}, got {x_size}")
 
 
 def open_run(folder: str | Path, which: WhichCheckpoint = "latest") -> TrainedRun:

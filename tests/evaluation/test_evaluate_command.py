@@ -72,7 +72,8 @@ def test_generalisation_and_downstream_tasks(run):
         f"run={run}",
         "evaluators=[generalisation,downstream]",
         "generalisation.counts=[0,3,40]",
-        "generalisation.canvas_sizes=[60]",
+        "generalisation.canvas_sizes=[60,10]",
+        "generalisation.canvas_max_objects=3",
         "generalisation.num_images=50",
         "downstream.num_labels=[10]",
         "downstream.num_test=10",
@@ -82,9 +83,11 @@ def test_generalisation_and_downstream_tasks(run):
     assert result.returncode == 0, result.stderr
     metrics = metrics_of(run / "evaluation.json")
     assert {"generalisation/count_3_accuracy", "generalisation/canvas_60_accuracy"} < set(metrics)
-    # 40 digits find no room: said, and left out.
-    assert "generalisation: count_40 not measured: " in result.stdout + result.stderr
-    assert "generalisation/count_40_accuracy" not in metrics
+    assert {f"generalisation/canvas_60_accuracy_at_{n}" for n in range(4)} < set(metrics)
+    # 40 digits find no room, nor does one on a canvas of 10 pixels: said, and left out.
+    for absent in ("count_40", "canvas_10"):
+        assert f"generalisation: {absent} not measured: " in result.stdout + result.stderr
+        assert f"generalisation/{absent}_accuracy" not in metrics
     for code in ("latents", "pixels", "vae"):
         for task in ("sum", "ascending"):
             assert 0 <= metrics[f"downstream/{task}_from_{code}_with_10"] <= 1

@@ -33,6 +33,7 @@ from air.pictures.steps import (
     save_animation,
 )
 from air.tracking.values import ConfusionMatrix
+from tests.helpers.any_size import LARGE, any_size, on_larger, scenes
 from tests.helpers.models import tiny
 
 SIZE = 6
@@ -251,3 +252,12 @@ def test_tracked_pictures_pair_input_and_reconstruction_with_boxes():
         assert [box.step for box in picture.boxes] == list(range(int(result.count[i])))
         for box in picture.boxes:
             assert [box.x0, box.y0, box.x1, box.y1] == result.boxes[i, box.step].tolist()
+
+
+def test_the_build_up_is_as_large_as_the_images():
+    model, images = any_size(), on_larger(scenes(2))
+    posterior = model.infer(images)
+    canvas = canvases(model, posterior)
+    assert canvas.shape == (2, 4, LARGE, LARGE)
+    torch.testing.assert_close(canvas[:, -1], posterior.reconstruction)
+    assert glimpses(model, images, posterior).shape == (2, 3, 4, 4)

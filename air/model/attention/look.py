@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -23,7 +23,14 @@ class Look(NamedTuple):
 
 
 class Attention(nn.Module):
-    """The part of the guide that says where to look next; each kind is a subclass."""
+    """The part of the guide that says where to look next; each kind is a subclass.
+
+    Attributes:
+        any_size: whether it takes images of any size, or of the model's own alone. z_where is then
+            relative to the moments that its prior has in images of their size.
+    """
+
+    any_size: ClassVar[bool] = False
 
     def start(self, images: Tensor, background: Tensor | None, render: Render) -> Any:
         """Return the first state, with what is taken from images once.

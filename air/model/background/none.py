@@ -10,7 +10,9 @@ from air.model.canvas import Background
 class NoBackground(Background):
     """The background of the paper's model."""
 
-    def draw(self, n: int) -> Tensor | None:
+    any_size = True
+
+    def draw(self, n: int, x_size: int) -> Tensor | None:
         """Draw nothing."""
         return None
 
