@@ -53,6 +53,7 @@ class DreamsConfig:
     batch_size: PositiveInt  # dreams in a step
     max_objects: PositiveInt | None  # in a dream; null: as many as the model has steps
     codes: Literal["prior", "posterior"]  # whether z_what is that of objects found in the batch
+    num_places: PositiveInt  # tried for each object, so that objects do not pile up
 
     def shared_by(self, num_processes: int) -> DreamsConfig:
         """Return what each of several processes does, which together dream as configured.
@@ -68,7 +69,9 @@ class DreamsConfig:
         """Return the terms of the objective."""
         from air.inference.sleep import SleepPhase
 
-        return [SleepPhase(self.weight, self.batch_size, self.max_objects, self.codes)]
+        return [
+            SleepPhase(self.weight, self.batch_size, self.max_objects, self.codes, self.num_places)
+        ]
 
 
 SleepConfig = Annotated[NoSleepConfig | DreamsConfig, Field(discriminator="kind")]

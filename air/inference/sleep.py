@@ -12,10 +12,13 @@ from air.inference.estimator import Estimate
 from air.model.air import AIR
 from air.model.canvas import ObjectLatents
 from air.model.full_path import full_path
+from air.model.generative import GenerativeModel
 from air.model.guide import Guide
 from air.model.sites import Z_PRES, Z_WHAT, Z_WHERE, latent_of
 
 Codes = Literal["prior", "posterior"]
+
+_COARSER = 2  # times: pixels to see where objects pile up
 
 
 class Dreams(NamedTuple):
@@ -41,6 +44,7 @@ class SleepPhase:
         max_objects: dreams have 0 to so many objects, uniformly; never more than the model has
             steps, which is what None means.
         codes: where z_what comes from: the prior, or objects that the guide finds in the batch.
+        num_places: tried for each object of a dream, so that objects do not pile up.
     """
 
     def __init__(
@@ -49,12 +53,14 @@ class SleepPhase:
         batch_size: int,
         max_objects: int | None = None,
         codes: Codes = "prior",
+        num_places: int = 1,
     ) -> None:
         self.name = "sleep"
         self.weight = weight
         self.batch_size = batch_size
         self.max_objects = max_objects
         self.codes = codes
+        self.num_places = num_places
 
     def __call__(self, air: AIR, images: Tensor, estimate: Estimate) -> Tensor:
         """Return the mean of -log q over new dreams, in nats; see `Term`."""
@@ -62,7 +68,7 @@ class SleepPhase:
 
     @torch.no_grad()
     def dream(self, air: AIR, images: Tensor) -> Dreams:
-        """Draw scenes: counts uniformly, z_where from the model's prior, z_what as `codes` says.
+        """Draw scenes: counts uniformly, z_where from the prior but apart, z_what as `codes` says.
 
         Args:
             air: what dreams.
@@ -77,8 +83,41 @@ class SleepPhase:
         if self.codes == "posterior":
             z_what = found_codes(air.guide, images, z_pres.numel()).view_as(objects.z_what)
             objects = objects._replace(z_what=z_what)
+        z_where = apart(air.model, objects, self.num_places)
+        objects = objects._replace(z_where=z_where)
         # Real pixels end at 1, and no noise is added to them.
         return Dreams(objects, air.model.render(objects, background).clamp(0, 1))
+
+
+def apart(model: GenerativeModel, objects: ObjectLatents, num_places: int) -> Tensor:
+    """Return z_where of scenes whose objects pile up less, (n, num_steps, 3).
+
+    Pixels end at 1, so objects that add up to more are seldom seen: a guide that learns from such
+    dreams takes one bold object for two. One object after the other gets that of several places
+    where those so far leave room for it.
+
+    Args:
+        model: whose prior the places come from.
+        objects: of n scenes; their own places are tried first.
+        num_places: tried for each object; with 1 they stay where they are.
+    """
+    if num_places == 1:
+        return objects.z_where
+    mean, sd = model.z_where_prior.mean, model.z_where_prior.sd
+    others = mean + sd * torch.randn_like(objects.z_where.expand(num_places - 1, -1, -1, -1))
+    places = torch.cat((objects.z_where.unsqueeze(0), others))  # (num_places, n, num_steps, 3)
+    size = model.x_size // _COARSER
+    canvas: Tensor | float = 0.0
+    chosen = []
+    for t in range(places.shape[-2]):
+        here = slice(t, t + 1)
+        images = model.place(places[:, :, here], objects.z_what[:, here], size).squeeze(-3)
+        canvases = canvas + objects.z_pres[:, here, None] * images  # (num_places, n, size, size)
+        too_much = (canvases - 1).relu().sum((-1, -2))
+        best = too_much.argmin(0).view(1, -1, 1, 1)  # the first of those that are as good
+        chosen.append(places[:, :, here].take_along_dim(best, 0)[0])  # (n, 1, 3)
+        canvas = canvases.take_along_dim(best, 0)[0]
+    return torch.cat(chosen, 1)
 
 
 def found_codes(guide: Guide, images: Tensor, num: int) -> Tensor:
