@@ -143,7 +143,33 @@ class DifferenceConfig:
         return DifferenceAttention(sizes, z_where_prior)
 
 
-AttentionConfig = Annotated[RecurrentConfig | DifferenceConfig, Field(discriminator="kind")]
+@strict
+class MapConfig:
+    """A convolutional map of the image; each step attends to its best place, less what is taken."""
+
+    kind: Literal["map"]
+    cell_size: PositiveInt  # pixels, width and height of a place on the map
+    channels: NonEmptyLayers  # of the convolutions over the cells, 3 x 3 each
+    presence_net: Layers  # hidden layers from a place to z_pres
+    inhibition_width: PositiveReal  # of the neighbourhood that a window takes, in widths of it
+
+    def build(self, sizes: Sizes, z_where_prior: WherePrior) -> Attention:
+        """Return a new attention."""
+        from air.model.attention.map import MapAttention
+
+        return MapAttention(
+            sizes,
+            z_where_prior,
+            self.cell_size,
+            self.channels,
+            self.presence_net,
+            self.inhibition_width,
+        )
+
+
+AttentionConfig = Annotated[
+    RecurrentConfig | DifferenceConfig | MapConfig, Field(discriminator="kind")
+]
 
 
 # --- what lies behind the objects -----------------------------------------------------------------
