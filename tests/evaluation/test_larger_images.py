@@ -44,7 +44,7 @@ def test_every_evaluator_sees_the_same_objects_on_a_larger_canvas():
     torch.manual_seed(0)
     air, images = any_size().float(), spots(4).float()
     with torch.no_grad():  # what is found is right: three objects that fill their windows
-        air.guide.attention.presence.bias.fill_(9.0)
+        air.guide.attention.presence.layers[-1].bias.fill_(9.0)
         air.decode.mlp.layers[-1].bias.fill_(9.0)
     corners = torch.tensor([(column, row) for row, column in CORNERS]).expand(4, -1, -1).float()
     true = torch.cat((corners, corners + SPOT), -1)

@@ -2,74 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from air.model.attention.look import Attention, Look, foreground_of
-from air.model.windows import pixel_centres
+from air.model.config import MapConfig
 from tests.helpers.models import tiny
 
 SMALL, LARGE = 12, 20  # pixels of the model's own canvas, and of another
 LEFT, TOP = 5, 2  # of a small scene on a large canvas
 
 
-class BrightestState(NamedTuple):
-    foreground: torch.Tensor  # (n, x_size, x_size)
-    scores: torch.Tensor  # (n, x_size, x_size), less where a window has been
-
-
-class Brightest(Attention):
-    """Looks at the pixel whose surroundings are the brightest, and not there again."""
-
-    any_size = True
-
-    def __init__(self, sizes, z_where_prior):
-        super().__init__()
-        self.score = nn.Conv2d(1, 1, 3, padding=1)
-        nn.init.constant_(self.score.weight, 1 / 9)
-        nn.init.zeros_(self.score.bias)
-        self.presence = nn.Linear(1, 1)
-        self.z_where_prior = z_where_prior
-
-    def start(self, images, background, render):
-        foreground = foreground_of(images, background)
-        return BrightestState(foreground, self.score(foreground.unsqueeze(1)).squeeze(1))
-
-    def forward(self, state, previous):
-        x_size = state.scores.shape[-1]
-        mean, sd = self.z_where_prior.moments(x_size)
-        best, place = state.scores.flatten(1).max(-1, keepdim=True)  # (n, 1)
-        pixels = pixel_centres(x_size, best)
-        column, row = pixels[place % x_size], pixels[place // x_size]  # (n, 1)
-        scale = mean[0].expand_as(best)
-        look = Look(
-            z_pres_logit=self.presence(best),
-            z_where_loc=torch.cat((scale, -scale * column, -scale * row), -1),
-            z_where_scale=0.001 * sd.expand(len(best), 3),
-            view=state.foreground,
-        )
-        reach = (1.1 / scale).unsqueeze(-1)  # of a window, in coordinates; no pixel is on its edge
-        near = ((pixels - column).abs().unsqueeze(-2) < reach) & (
-            (pixels - row).abs().unsqueeze(-1) < reach
-        )
-        return look, state._replace(scores=state.scores.masked_fill(near, -10.0))
-
-
-class BrightestChoice:
-    """What `AIR` takes as `attention`."""
-
-    def build(self, sizes, z_where_prior):
-        return Brightest(sizes, z_where_prior)
-
-
 def any_size(**arguments):
+    """Return a model that looks at the pixel whose surroundings are the brightest."""
     torch.manual_seed(3)
-    return tiny(
-        x_size=SMALL, num_steps=3, scale_prior_mean=3.0, attention=BrightestChoice(), **arguments
-    ).double()
+    attention = MapConfig("map", cell_size=1, channels=[1], presence_net=[], inhibition_width=0.4)
+    sizes = {"x_size": SMALL, "num_steps": 3, "scale_prior_mean": 3.0}
+    air = tiny(**sizes, attention=attention, **arguments).double()
+    with torch.no_grad():
+        air.guide.attention.convolutions[0].weight.fill_(1 / 9)
+        air.guide.attention.score.weight.fill_(1.0)
+        for parameter in air.guide.attention.where.parameters():
+            parameter.zero_()  # right where it looks,
+        air.guide.attention.where.bias[3:] = -7.0  # and hardly beside it
+    return air
 
 
 CORNERS = ((1, 2), (2, 8), (7, 4))  # row and column of the spots of `scenes`
