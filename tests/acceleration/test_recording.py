@@ -25,7 +25,9 @@ def reinforce():
 
 
 def asleep():
-    return Objective(MarginalELBO(), [SleepPhase(0.5, 3, max_objects=2, codes="posterior")])
+    return Objective(
+        MarginalELBO(), [SleepPhase(0.5, 3, max_objects=2, codes="posterior", num_places=3)]
+    )
 
 
 def searching():

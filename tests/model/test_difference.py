@@ -1,21 +1,12 @@
 """The difference attention: it sees what is left, and no gradient passes through that."""
 
-import pyro
-import pytest
 import torch
 from pyro import poutine
 
 import air
-from air.acceleration.recording import RecordedGradients
 from air.cli.compose import compose_config
-from air.inference.marginal import MarginalELBO
-from air.inference.objective import Objective
-from air.inference.reinforce import ReinforceELBO
-from air.inference.search import CountSearch
-from air.inference.sleep import SleepPhase
-from air.model.config import DifferenceConfig, RecurrentConfig
+from air.model.config import DifferenceConfig
 from air.training.run import train
-from tests.helpers.compiler import needs_a_compiler
 from tests.helpers.models import tiny
 
 
@@ -27,11 +18,11 @@ def views_of(model, images, objects):
     """Return what the guide crops windows from at each step, if it finds some objects."""
     views = []
     model.guide.attention.register_forward_hook(lambda _, __, out: views.append(out[0].view))
-    values = {
-        f"{name}_{t}": value[:, t : t + 1] if name == "z_pres" else value[:, t]
-        for name, value in objects._asdict().items()
-        for t in range(value.shape[1])
-    }
+    values = {}
+    for t in range(objects.z_pres.shape[1]):
+        values[f"z_pres_{t}"] = objects.z_pres[:, t : t + 1]
+        values[f"z_where_{t}"] = objects.z_where[:, t]
+        values[f"z_what_{t}"] = objects.z_what[:, t]
     poutine.condition(model.guide, values)(images)
     return views
 
@@ -74,85 +65,6 @@ def test_what_it_proposes_depends_on_what_is_left_alone():
     views_of(model, images, objects)
     torch.testing.assert_close(looks[1].z_where_loc[0], looks[1].z_where_loc[1])
     assert not torch.allclose(looks[0].z_where_loc[0], looks[0].z_where_loc[1])
-
-
-def test_dreams_teach_the_guide_alone():
-    model = difference(num_steps=3)
-    term = SleepPhase(weight=1.0, batch_size=16)
-    images = torch.rand(4, 6, 6)
-    estimate = MarginalELBO().estimate(model.model, model.guide, images)
-    term(model, images, estimate).backward()
-    assert all(parameter.grad is None for parameter in model.model.parameters())
-    assert model.guide.attention.recurrent.predict.mlp.layers[0].weight.grad.any()
-
-
-@pytest.mark.parametrize("estimator", [MarginalELBO, ReinforceELBO])
-@pytest.mark.parametrize(
-    "baseline", [{}, {"use_baselines": True}, {"use_baselines": True, "baseline_decay": 0.9}]
-)
-def test_every_estimator_trains_it(estimator, baseline):
-    model = difference(**baseline)
-    before = {name: value.clone() for name, value in model.guide.attention.named_parameters()}
-    svi = pyro.infer.SVI(model.model, model.guide, pyro.optim.Adam({"lr": 0.1}), estimator())
-    for _ in range(2):
-        svi.step(torch.rand(8, 6, 6), batch_size=4)
-    unchanged = [n for n, v in model.guide.attention.named_parameters() if v.equal(before[n])]
-    assert unchanged == []
-
-
-@pytest.mark.parametrize(
-    "compiled",
-    [False, pytest.param(True, marks=[pytest.mark.slow, needs_a_compiler])],  # half a minute
-)
-def test_a_recorded_step_is_the_eager_one(compiled):
-    model, batch = difference(), torch.rand(8, 6, 6) * (torch.rand(8, 6, 6) > 0.95)
-    terms = [SleepPhase(10.0, 8, codes="posterior"), CountSearch(1.0, 1, 1, 0.0)]
-    objective = Objective(MarginalELBO(), terms)
-    probabilities = torch.full((2,), 0.4)
-    with torch.random.fork_rng():
-        estimate = objective(model, batch, probabilities)
-        expected = torch.autograd.grad(estimate.loss, list(model.parameters()))
-    recorded = RecordedGradients(objective, model, batch, compiled)  # which skips black pixels
-    assert recorded.skips_black
-    with torch.random.fork_rng():
-        metrics = recorded(batch, probabilities)
-    torch.testing.assert_close(metrics["loss"], estimate.loss.detach())
-    for parameter, gradient in zip(model.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("kind", "num_steps", "tolerance"),
-    [
-        (RecurrentConfig("recurrent"), 2, 1e-6),
-        (DifferenceConfig("difference"), 1, 1e-6),
-        (DifferenceConfig("difference"), 2, 0.05),
-        (DifferenceConfig("difference"), 3, 0.05),
-    ],
-)
-def test_the_gradients_bias_is_small_and_begins_with_the_second_step(kind, num_steps, tolerance):
-    """Along the gradient, the slope of the loss with the same noise is the gradient's length."""
-    torch.manual_seed(1)
-    model = tiny(attention=kind, num_steps=num_steps).double()
-    images = torch.rand(4, 6, 6, dtype=torch.float64)
-    parameters = list(model.parameters())
-
-    def loss():
-        torch.manual_seed(7)
-        return MarginalELBO().estimate(model.model, model.guide, images).loss
-
-    gradient = torch.autograd.grad(loss(), parameters)
-    length = torch.cat([each.flatten() for each in gradient]).norm()
-    slope, step = 0.0, 1e-6
-    for sign in (1, -1):
-        with torch.no_grad():
-            moved = [sign * step * each / length for each in gradient]
-            for parameter, by in zip(parameters, moved, strict=True):
-                parameter += by
-            slope += sign * loss().item() / (2 * step)
-            for parameter, by in zip(parameters, moved, strict=True):
-                parameter -= by
-    assert slope == pytest.approx(length.item(), rel=tolerance)
 
 
 def test_it_looks_for_more_objects_than_it_has_steps():
