@@ -1,6 +1,7 @@
 """The configuration: every option composes and builds; everything wrong is one clear line."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -23,7 +24,8 @@ def options():
 def test_every_option_composes_and_builds(option):
     estimator = ["inference=reinforce"] if option.startswith("baseline=") else []
     config = parse_config(composed(*estimator, option, *needs(option)))
-    air = config.build_model(50)
+    fitted = replace(config, model=config.model.fitted(50, object_size=16.0, spread=0.4))
+    air = fitted.build_model(50)
     config.build_objective()
     prior = config.prior.build(air.num_steps)(0)
     assert all(0 < prior(t) < 1 for t in range(air.num_steps))

@@ -26,8 +26,12 @@ def without_meaning(chosen):
     marginal, reinforce = "with inference=marginal", "with inference=reinforce"
     if chosen["inference"] == "marginal":
         refused = {("baseline", each): f"baseline: must be 'none' {marginal}" for each in BASELINES}
+        two = "data.max_objects: must be at most 2 with search=cuts"
         if chosen["search"] != "none":
             refused["inference", "reinforce"] = f"search: must be 'none' {reinforce}"
+            refused["data", "multi_mnist_five"] = two
+        elif chosen["data"] == "multi_mnist_five":
+            refused["search", "cuts"] = two
     else:
         refused = {("search", "cuts"): f"search: must be 'none' {reinforce}"}
         if chosen["baseline"] != "none":
