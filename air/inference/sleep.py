@@ -106,7 +106,7 @@ def apart(model: GenerativeModel, objects: ObjectLatents, num_places: int) -> Te
     mean, sd = model.z_where_prior.mean, model.z_where_prior.sd
     others = mean + sd * torch.randn_like(objects.z_where.expand(num_places - 1, -1, -1, -1))
     places = torch.cat((objects.z_where.unsqueeze(0), others))  # (num_places, n, num_steps, 3)
-    size = model.x_size // _COARSER
+    size = max(1, model.x_size // _COARSER)
     canvas: Tensor | float = 0.0
     chosen = []
     for t in range(places.shape[-2]):
