@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_FAINT = 16 / 255  # an image with less contrast than this is empty
+from air.data.scenes import FAINT
+
 _EDGE = 0.2  # of what an object stands out by; below are the blurred edges of its ink
 _NOISE = 4.0  # standard deviations; of the pixels of plain noise, 1 in 16 000 stands out by more
 _SPECK = 4  # pixels; fewer are no object
@@ -63,7 +64,7 @@ def _stands_out(images: Tensor) -> Tensor:
     distance = (images - images.flatten(1).median(1).values[:, None, None]).abs()
     noise = _NOISE * 1.4826 * distance.median()
     contrasts = distance.amax((1, 2))
-    contrasts = contrasts[contrasts > (2 * noise).clamp(min=_FAINT)]  # of images that are not empty
+    contrasts = contrasts[contrasts > (2 * noise).clamp(min=FAINT)]  # of images that are not empty
     if not len(contrasts):
         raise ValueError("nothing stands out clearly from a plain ground")
     return distance > torch.maximum(noise, _EDGE * contrasts.median())

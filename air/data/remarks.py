@@ -5,11 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from air.data.scenes import TrainingScenes, sampled
+from air.data.scenes import FAINT, TrainingScenes, sampled
 
-# Of 256 grey levels. At the presets' likelihood_sd of 0.3, an object of 100 pixels that stands out
-# by less gains 2 nats at most, about what it costs.
-_FAINT = 16 / 255
 # Not all: a few images may be unlike the others. Scenes may well be empty, but not this many.
 _NEARLY_ALL = 0.98
 _LEVELS = 8  # of brightness; noise with a standard deviation of 0.15 stays within about two
@@ -35,14 +32,14 @@ def remarks(train: TrainingScenes) -> list[str]:
 def _constant(images: Tensor) -> str | None:
     """Measure the contrast within images (N, S, S), then between them."""
     contrast = images.amax((1, 2)) - images.amin((1, 2))
-    share = _share(contrast < _FAINT)
+    share = _share(contrast < FAINT)
     if share >= _NEARLY_ALL:
         return (
             f"{share:.0%} of the training images sampled have nearly one brightness throughout; "
             "it must run from 0 to 255 (uint8) or from 0 to 1 (floats)"
         )
     distance = (images - images.mean(0)).abs().amax((1, 2))
-    share = _share(distance < _FAINT)
+    share = _share(distance < FAINT)
     if share >= _NEARLY_ALL and len(images) > 1:
         return f"{share:.0%} of the training images sampled are the same picture, but for noise"
     return None

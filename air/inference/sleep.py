@@ -107,17 +107,17 @@ def apart(model: GenerativeModel, objects: ObjectLatents, num_places: int) -> Te
     others = mean + sd * torch.randn_like(objects.z_where.expand(num_places - 1, -1, -1, -1))
     places = torch.cat((objects.z_where.unsqueeze(0), others))  # (num_places, n, num_steps, 3)
     size = max(1, model.x_size // _COARSER)
+    alone = model.place(places, objects.z_what, size)  # (num_places, n, num_steps, size, size)
+    alone = objects.z_pres[..., None, None] * alone
     canvas: Tensor | float = 0.0
     chosen = []
     for t in range(places.shape[-2]):
-        here = slice(t, t + 1)
-        images = model.place(places[:, :, here], objects.z_what[:, here], size).squeeze(-3)
-        canvases = canvas + objects.z_pres[:, here, None] * images  # (num_places, n, size, size)
+        canvases = canvas + alone[:, :, t]  # (num_places, n, size, size)
         too_much = (canvases - 1).relu().sum((-1, -2))
         best = too_much.argmin(0).view(1, -1, 1, 1)  # the first of those that are as good
-        chosen.append(places[:, :, here].take_along_dim(best, 0)[0])  # (n, 1, 3)
+        chosen.append(places[:, :, t].take_along_dim(best[..., 0], 0)[0])  # (n, 3)
         canvas = canvases.take_along_dim(best, 0)[0]
-    return torch.cat(chosen, 1)
+    return torch.stack(chosen, 1)
 
 
 def found_codes(guide: Guide, images: Tensor, num: int) -> Tensor:

@@ -114,6 +114,7 @@ class MapAttention(Attention):
         around = best + (size * step.unsqueeze(-1) + step).flatten()  # (n, 9)
 
         heat_around = heat.flatten(1).gather(1, around)
+        top = heat_around[:, 4:5]  # of the best place itself, in the middle
         weights = heat_around.softmax(-1).unsqueeze(1)  # (n, 1, 9)
         known = torch.cat(
             (
@@ -127,7 +128,6 @@ class MapAttention(Attention):
         known = (weights @ known).squeeze(1)  # of the place that is attended to
         where, features, centre, amounts = known.split((6, known.shape[-1] - 10, 2, 2), -1)
 
-        top = heat.flatten(1).gather(1, best)  # (n, 1)
         z_pres_logit = top + self.presence(torch.cat((features, top, amounts), -1))
         mean, sd = self.z_where_prior.moments(state.foreground.shape[-1])
         scale = mean[:1] + sd[:1] * where[:, :1]
