@@ -9,7 +9,7 @@ from pydantic import Field
 
 from air.data.config import DataConfig, SceneConfig
 from air.errors import ConfigError
-from air.fields import Layers, PositiveInt, PositiveReal, Probability, strict
+from air.fields import Layers, PositiveInt, PositiveReal, Probability, Share, strict
 from air.model.config import BackgroundConfig, ModelConfig
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class DreamsConfig:
     max_objects: PositiveInt | None  # in a dream; null: as many as the model has steps
     codes: Literal["prior", "posterior"]  # whether z_what is that of objects found in the batch
     num_places: PositiveInt  # tried for each object, so that objects do not pile up
+    touching: Share  # the share of objects that lie beside another one of the dream
 
     def shared_by(self, num_processes: int) -> DreamsConfig:
         """Return what each of several processes does, which together dream as configured.
@@ -70,7 +71,14 @@ class DreamsConfig:
         from air.inference.sleep import SleepPhase
 
         return [
-            SleepPhase(self.weight, self.batch_size, self.max_objects, self.codes, self.num_places)
+            SleepPhase(
+                self.weight,
+                self.batch_size,
+                self.max_objects,
+                self.codes,
+                self.num_places,
+                self.touching,
+            )
         ]
 
 

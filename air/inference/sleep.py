@@ -8,17 +8,15 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from air.inference.arrangement import arranged
 from air.inference.estimator import Estimate
 from air.model.air import AIR
 from air.model.canvas import ObjectLatents
 from air.model.full_path import full_path
-from air.model.generative import GenerativeModel
 from air.model.guide import Guide
 from air.model.sites import Z_PRES, Z_WHAT, Z_WHERE, latent_of
 
 Codes = Literal["prior", "posterior"]
-
-_COARSER = 2  # times: pixels to see where objects pile up
 
 
 class Dreams(NamedTuple):
@@ -45,6 +43,7 @@ class SleepPhase:
             steps, which is what None means.
         codes: where z_what comes from: the prior, or objects that the guide finds in the batch.
         num_places: tried for each object of a dream, so that objects do not pile up.
+        touching: the share of objects that lie beside another one of the dream.
     """
 
     def __init__(
@@ -54,6 +53,7 @@ class SleepPhase:
         max_objects: int | None = None,
         codes: Codes = "prior",
         num_places: int = 1,
+        touching: float = 0.0,
     ) -> None:
         self.name = "sleep"
         self.weight = weight
@@ -61,6 +61,7 @@ class SleepPhase:
         self.max_objects = max_objects
         self.codes = codes
         self.num_places = num_places
+        self.touching = touching
 
     def __call__(self, air: AIR, images: Tensor, estimate: Estimate) -> Tensor:
         """Return the mean of -log q over new dreams, in nats; see `Term`."""
@@ -68,7 +69,7 @@ class SleepPhase:
 
     @torch.no_grad()
     def dream(self, air: AIR, images: Tensor) -> Dreams:
-        """Draw scenes: counts uniformly, z_where from the prior but apart, z_what as `codes` says.
+        """Draw scenes: counts uniformly, z_where as `arranged` says, z_what as `codes` says.
 
         Args:
             air: what dreams.
@@ -83,41 +84,10 @@ class SleepPhase:
         if self.codes == "posterior":
             z_what = found_codes(air.guide, images, z_pres.numel()).view_as(objects.z_what)
             objects = objects._replace(z_what=z_what)
-        z_where = apart(air.model, objects, self.num_places)
+        z_where = arranged(air.model, objects, self.num_places, self.touching)
         objects = objects._replace(z_where=z_where)
         # Real pixels end at 1, and no noise is added to them.
         return Dreams(objects, air.model.render(objects, background).clamp(0, 1))
-
-
-def apart(model: GenerativeModel, objects: ObjectLatents, num_places: int) -> Tensor:
-    """Return z_where of scenes whose objects pile up less, (n, num_steps, 3).
-
-    Pixels end at 1, so objects that add up to more are seldom seen: a guide that learns from such
-    dreams takes one bold object for two. One object after the other gets that of several places
-    where those so far leave room for it.
-
-    Args:
-        model: whose prior the places come from.
-        objects: of n scenes; their own places are tried first.
-        num_places: tried for each object; with 1 they stay where they are.
-    """
-    if num_places == 1:
-        return objects.z_where
-    mean, sd = model.z_where_prior.mean, model.z_where_prior.sd
-    others = mean + sd * torch.randn_like(objects.z_where.expand(num_places - 1, -1, -1, -1))
-    places = torch.cat((objects.z_where.unsqueeze(0), others))  # (num_places, n, num_steps, 3)
-    size = max(1, model.x_size // _COARSER)
-    alone = model.place(places, objects.z_what, size)  # (num_places, n, num_steps, size, size)
-    alone = objects.z_pres[..., None, None] * alone
-    canvas: Tensor | float = 0.0
-    chosen = []
-    for t in range(places.shape[-2]):
-        canvases = canvas + alone[:, :, t]  # (num_places, n, size, size)
-        too_much = (canvases - 1).relu().sum((-1, -2))
-        best = too_much.argmin(0).view(1, -1, 1, 1)  # the first of those that are as good
-        chosen.append(places[:, :, t].take_along_dim(best[..., 0], 0)[0])  # (n, 3)
-        canvas = canvases.take_along_dim(best, 0)[0]
-    return torch.stack(chosen, 1)
 
 
 def found_codes(guide: Guide, images: Tensor, num: int) -> Tensor:

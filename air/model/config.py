@@ -151,7 +151,7 @@ class MapConfig:
     cell_size: PositiveInt  # pixels, width and height of a place on the map
     channels: NonEmptyLayers  # of the convolutions over the cells, 3 x 3 each
     presence_net: Layers  # hidden layers from a place to z_pres
-    inhibition_width: PositiveReal  # of the neighbourhood that a window takes, in widths of it
+    inhibition_width: PositiveReal  # of what a window takes at first, in widths of it
 
     def build(self, sizes: Sizes, z_where_prior: WherePrior) -> Attention:
         """Return a new attention."""
