@@ -79,7 +79,8 @@ class RecordedGradients:
         ) -> tuple[tuple[Tensor | None, ...], list[Tensor]]:
             # The recorder knows tensors by identity: the model's parameters are these very ones.
             estimate = self.objective(self.air, batch, trial_probabilities)
-            gradients = torch.autograd.grad(estimate.loss, parameters, allow_unused=True)
+            found = torch.autograd.grad(estimate.loss, parameters, allow_unused=True)
+            gradients = tuple(map(_laid_out_as, found, parameters))
             self._metric_names = list(estimate.metrics)
             return gradients, list(estimate.metrics.values())
 
@@ -110,6 +111,16 @@ class RecordedGradients:
             return results[: len(parameters)], results[len(parameters) :]
 
         return compiled
+
+
+def _laid_out_as(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """Return a gradient in the order of its parameter in memory, as `backward` leaves it.
+
+    The fused Adam reads both from their beginnings to their ends, whatever their strides.
+    """
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _write_in_place(recording: Any, parameters: list[nn.Parameter]) -> None:

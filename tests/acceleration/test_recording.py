@@ -11,6 +11,7 @@ from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
 from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
+from air.model.config import MapConfig
 from air.training.gradients import EagerGradients, build_gradients
 from tests.helpers.gradients import PROBABILITIES, taken
 from tests.helpers.models import tiny
@@ -68,6 +69,16 @@ def test_playing_back_equals_running_the_handlers(objective, arguments):
     run, after_run = taken(EagerGradients(objective(), model), model, batches)
     same(played, run)
     assert after == after_run  # as many random numbers, and none for the recording itself
+
+
+def test_gradients_lie_in_memory_as_their_parameters_do():
+    """The fused Adam would take one weight's gradient for another's."""
+    model = tiny(attention=MapConfig("map", 2, [3, 4], [5], 0.3))
+    recorded = RecordedGradients(marginal(), model)
+    recorded(torch.rand(4, 6, 6), torch.full((model.num_steps,), 0.5))
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            assert parameter.grad.stride() == parameter.stride()
 
 
 def test_new_weights_and_another_prior_reach_the_recording():

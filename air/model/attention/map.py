@@ -18,7 +18,7 @@ from air.model.windows import WherePrior, away_from_zero
 _SHARPNESS = 2.0  # of the scores: a map that starts nearly flat soon has peaks
 _INHIBITION = 4.0  # how much less likely a place is that has been taken, as a power
 _LEAST_LEFT = 1e-3  # of a place that has been taken altogether
-_REACH = 1.5  # a window's reach is at most e to this times as wide or as narrow as it starts
+_REACH = 1.0  # a window reaches at most e to this times as far, or as little, as at first
 _OUTSIDE = -1e4  # the heat beyond the image's edge
 
 
