@@ -65,7 +65,7 @@ def choose_metric(runs: Sequence[Run], name: str | None, goal: Goal | None) -> M
     else:
         check_metric(runs, "metric", name)
     part = name.rpartition("/")[2]
-    less = part in ("loss", "sleep", "search") or part.startswith("kl_")
+    less = part in ("loss", "sleep") or part.startswith("kl_")
     return Metric(name, goal or ("min" if less else "max"))
 
 

@@ -60,7 +60,7 @@ class Config:
         """
         if isinstance(self.data, SceneConfig):
             self.check_images(self.data.canvas_size, self.data.num_train)
-        self.inference.check(self.model, self.data, self.background)
+        self.inference.check(self.model)
 
     def check_images(self, x_size: int, num_train: int) -> None:
         """Check what depends on the images, which a file of the user's tells only when it is read.
@@ -142,5 +142,4 @@ class Config:
         """Return what a step minimises."""
         from air.inference.objective import Objective
 
-        terms = [*self.sleep.build_terms(), *self.inference.search.build_terms()]
-        return Objective(self.inference.build(), terms)
+        return Objective(self.inference.build(), self.sleep.build_terms())

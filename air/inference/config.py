@@ -1,4 +1,4 @@
-"""How AIR learns: the groups `inference`, with `baseline` or `search` inside it, and `sleep`."""
+"""How AIR learns: the groups `inference`, with `baseline` inside it, and `sleep`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from air.data.config import DataConfig, SceneConfig
 from air.errors import ConfigError
 from air.fields import Layers, PositiveInt, PositiveReal, Probability, Share, strict
-from air.model.config import BackgroundConfig, ModelConfig
+from air.model.config import ModelConfig
 
 if TYPE_CHECKING:
     from air.inference.estimator import Estimator
@@ -85,58 +84,6 @@ class DreamsConfig:
 SleepConfig = Annotated[NoSleepConfig | DreamsConfig, Field(discriminator="kind")]
 
 
-@strict
-class NoSearchConfig:
-    """The guide's own path alone says how many objects there are."""
-
-    kind: Literal["none"]
-
-    def check(self, model: ModelConfig, data: DataConfig, background: BackgroundConfig) -> None:
-        """Accept every model and every data set."""
-
-    def build_terms(self) -> list[Term]:
-        """Return no terms of the objective."""
-        return []
-
-
-@strict
-class CutsConfig:
-    """A search: images cut in two, and one window over everything, may explain an image better."""
-
-    kind: Literal["cuts"]
-    weight: PositiveReal  # of -log q(the best count) against an image's -ELBO
-    num_cuts: Annotated[int, Field(ge=1, le=16)]  # pairs of objects; small images have no more
-    num_windows: PositiveInt  # single objects tried for each image
-    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # nats between best and next count
-
-    def check(self, model: ModelConfig, data: DataConfig, background: BackgroundConfig) -> None:
-        """Raise `ConfigError` if there are no two objects on black to be told from one."""
-        if background.kind != "none":
-            raise ConfigError(
-                "background: must be 'none' with search=cuts, which cuts objects apart on black, "
-                f"got {background.kind!r}"
-            )
-        if model.num_steps < 2:
-            raise ConfigError(
-                "model.num_steps: must be at least 2 with search=cuts, which tries pairs, "
-                f"got {model.num_steps}"
-            )
-        if isinstance(data, SceneConfig) and data.max_objects > 2:
-            raise ConfigError(
-                "data.max_objects: must be at most 2 with search=cuts, which tells one object from "
-                f"two, got {data.max_objects}; search=none has no limit"
-            )
-
-    def build_terms(self) -> list[Term]:
-        """Return the terms of the objective."""
-        from air.inference.search import CountSearch
-
-        return [CountSearch(self.weight, self.num_cuts, self.num_windows, self.margin)]
-
-
-SearchConfig = Annotated[NoSearchConfig | CutsConfig, Field(discriminator="kind")]
-
-
 # --- baselines of score functions -----------------------------------------------------------------
 
 
@@ -200,7 +147,6 @@ class EstimatorConfig:
     """What every option of `inference` has; an estimator narrows what has no meaning for it."""
 
     baseline: BaselineConfig
-    search: SearchConfig
 
     @property
     def remarks(self) -> list[str]:
@@ -212,8 +158,8 @@ class EstimatorConfig:
         """What to try where counts collapse."""
         return []
 
-    def check(self, model: ModelConfig, data: DataConfig, background: BackgroundConfig) -> None:
-        """Raise `ConfigError` if the estimator is not defined for a model or a data set."""
+    def check(self, model: ModelConfig) -> None:
+        """Raise `ConfigError` if the estimator is not defined for a model."""
 
     def build(self) -> Estimator:
         """Return a new estimator."""
@@ -227,20 +173,13 @@ class MarginalConfig(EstimatorConfig):
     kind: Literal["marginal"]
     baseline: NoBaselineConfig
 
-    @property
-    def advice(self) -> list[str]:
-        """What to try where counts collapse."""
-        searches = self.search.kind != "none"
-        return ["search=none (the search tells one object from two only)"] if searches else []
-
-    def check(self, model: ModelConfig, data: DataConfig, background: BackgroundConfig) -> None:
-        """Raise `ConfigError` if absent objects would stay in the objective, or for the search."""
+    def check(self, model: ModelConfig) -> None:
+        """Raise `ConfigError` if absent objects would stay in the objective."""
         if not model.use_masking:
             raise ConfigError(
                 "model.use_masking: must be true with inference=marginal, which is defined for the "
                 "masked objective only, got False; inference=reinforce trains without masking"
             )
-        self.search.check(model, data, background)
 
     def build(self) -> Estimator:
         """Return a new estimator."""
@@ -251,10 +190,9 @@ class MarginalConfig(EstimatorConfig):
 
 @strict
 class ReinforceConfig(EstimatorConfig):
-    """The paper's score-function gradient for z_pres; no bound of every count, so no search."""
+    """The paper's score-function gradient for z_pres."""
 
     kind: Literal["reinforce"]
-    search: NoSearchConfig
 
     @property
     def remarks(self) -> list[str]:

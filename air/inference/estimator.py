@@ -12,15 +12,6 @@ from torch import Tensor
 Program = Callable[..., Any]
 
 
-class CountBounds(NamedTuple):
-    """What the guide's path on which every object is present says of each count; T = num_steps."""
-
-    elbo: Tensor  # (T + 1, N) lower bounds on log p(image, n), of one draw, in nats; detached
-    log_q: Tensor  # (T + 1, N) log q(n), to differentiate
-    log_prior: Tensor  # (T + 1,) log p(n)
-    where_sd: Tensor  # (N, 3) standard deviation of the first window's z_where; detached
-
-
 class Estimate(NamedTuple):
     """What an estimator, or the whole objective, says of a batch.
 
@@ -29,12 +20,10 @@ class Estimate(NamedTuple):
             expectation; in nats, summed over images.
         metrics: detached scalars by name, summed over images; an estimator of the ELBO has "elbo",
             "likelihood" and the KL divergences that it is less by, such as "kl_pres".
-        counts: what is known of each count, where the estimator bounds all of them.
     """
 
     loss: Tensor
     metrics: dict[str, Tensor]
-    counts: CountBounds | None = None
 
 
 class Estimator(Protocol):

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from air.inference.estimator import (
-    CountBounds,
     Estimate,
     Program,
     SurrogateELBO,
@@ -18,7 +17,7 @@ from air.inference.estimator import (
     elbo_of,
     kl_name,
 )
-from air.model.full_path import FullPath, full_path
+from air.model.full_path import full_path
 from air.model.sites import OBS, Z_PRES, Z_WHAT, Z_WHERE, at_step, latent_of
 
 
@@ -43,9 +42,8 @@ class MarginalELBO(SurrogateELBO):
         Raises:
             ValueError: the model does not mask the latents of absent objects.
         """
-        terms = count_terms(model, guide, *args, **kwargs)
-        parts = terms.expected_parts()
-        return Estimate(-elbo_of(parts), elbo_metrics(parts), terms.bounds())
+        parts = count_terms(model, guide, *args, **kwargs).expected_parts()
+        return Estimate(-elbo_of(parts), elbo_metrics(parts))
 
 
 class CountTerms(NamedTuple):
@@ -56,7 +54,6 @@ class CountTerms(NamedTuple):
     log_q: Tensor  # (T + 1, N) log q(n)
     kl: dict[str, Tensor]  # by name, (T + 1, N) each
     scale: float | Tensor  # of the plate's subsample
-    path: FullPath
 
     def expected_parts(self) -> dict[str, Tensor]:
         """Return the expectation of each part of the ELBO over n, summed over images."""
@@ -67,15 +64,6 @@ class CountTerms(NamedTuple):
             **self.kl,
         }
         return {name: (q * term).sum() * self.scale for name, term in terms.items()}
-
-    def bounds(self) -> CountBounds:
-        """Return what the terms say of each count."""
-        elbo = self.log_likelihood + self.log_prior
-        for kl in self.kl.values():
-            elbo = elbo - kl
-        where_sd = self.path.q[at_step(Z_WHERE, 0)].stddev
-        # Every image has the same prior.
-        return CountBounds(elbo.detach(), self.log_q, self.log_prior[:, 0], where_sd.detach())
 
 
 def count_terms(model: Program, guide: Program, *args: Any, **kwargs: Any) -> CountTerms:
@@ -123,5 +111,4 @@ def count_terms(model: Program, guide: Program, *args: Any, **kwargs: Any) -> Co
         log_q=path.count_log_probs().mT,
         kl=kl,
         scale=sites[OBS]["scale"],
-        path=path,
     )

@@ -22,13 +22,12 @@ class Term(Protocol):
     name: str
     weight: float
 
-    def __call__(self, air: AIR, images: Tensor, estimate: Estimate) -> Tensor:
+    def __call__(self, air: AIR, images: Tensor) -> Tensor:
         """Return the term, a scalar to differentiate, in nats, a mean over its own examples.
 
         Args:
             air: what is trained.
             images: (N, x_size, x_size), pixels in [0, 1].
-            estimate: what the estimator said of them.
         """
         ...
 
@@ -58,7 +57,7 @@ class Objective:
         )
         loss, metrics = estimate.loss, dict(estimate.metrics)
         for term in self.terms:
-            value = term(air, batch, estimate) * len(batch)
+            value = term(air, batch) * len(batch)
             loss = loss + term.weight * value
             metrics[term.name] = value.detach()
         metrics.pop("loss", None)  # of the estimator alone

@@ -9,7 +9,6 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from air.inference.arrangement import arranged
-from air.inference.estimator import Estimate
 from air.model.air import AIR
 from air.model.canvas import ObjectLatents
 from air.model.full_path import full_path
@@ -63,7 +62,7 @@ class SleepPhase:
         self.num_places = num_places
         self.touching = touching
 
-    def __call__(self, air: AIR, images: Tensor, estimate: Estimate) -> Tensor:
+    def __call__(self, air: AIR, images: Tensor) -> Tensor:
         """Return the mean of -log q over new dreams, in nats; see `Term`."""
         return -recalled(air.guide, self.dream(air, images)).mean()
 

@@ -8,7 +8,6 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
 
 from air.model.canvas import Canvas, Likelihood, ObjectLatents, Painted, together
 from air.model.images import in_type_of
@@ -152,18 +151,6 @@ class GenerativeModel(ProgramModule):
         """Return p(z_what) of n objects, (n, z_what_size)."""
         zeros = self.z_where_prior.mean.new_zeros(n, self.z_what_size)
         return dist.Normal(zeros, zeros + 1)
-
-    def kl(self, q_where: Normal, q_what: Normal, x_size: int | None = None) -> Tensor:
-        """Return KL(q || prior) of z_where and z_what of n present objects, in nats, (n,).
-
-        Args:
-            q_where: (n, 3).
-            q_what: (n, z_what_size).
-            x_size: width and height of the images, in pixels, if not the model's own.
-        """
-        n = len(q_where.loc)
-        where = kl_divergence(q_where, self.where_prior(n, x_size)).sum(-1)
-        return where + kl_divergence(q_what, self.what_prior(n)).sum(-1)
 
     def paint(
         self,

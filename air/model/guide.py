@@ -126,16 +126,7 @@ class Guide(ProgramModule):
         q_where = dist.Normal(look.z_where_loc, look.z_where_scale)
         z_where = pyro.sample(at_step(Z_WHERE, t), q_where.mask(mask).to_event(1))  # (n, 3)
 
-        q_what = self.describe(look.view, z_where)
+        window = image_to_window(z_where, look.view, self.window_size)
+        q_what = dist.Normal(*self.encode(window.flatten(1)))
         z_what = pyro.sample(at_step(Z_WHAT, t), q_what.mask(mask).to_event(1))  # (n, z_what_size)
         return ObjectLatents(z_pres, z_where, z_what)
-
-    def describe(self, view: Tensor, z_where: Tensor) -> dist.Normal:
-        """Return q(z_what) of what a window shows, (n, z_what_size).
-
-        Args:
-            view: (n, x_size, x_size), from which the window is cropped.
-            z_where: (n, 3).
-        """
-        window = image_to_window(z_where, view, self.window_size)
-        return dist.Normal(*self.encode(window.flatten(1)))

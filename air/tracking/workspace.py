@@ -89,7 +89,6 @@ def build_workspace(config: DashboardConfig) -> Any:
                 for part in _PARTS
             ),
             lines("dreams", "train/sleep", title_y="nats an image"),
-            lines("search", "train/search", title_y="nats an image"),
             lines("learning rate", "optim/lr"),
         ],
         "reconstructions": [

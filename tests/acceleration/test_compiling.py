@@ -18,7 +18,6 @@ from air.errors import ConfigError
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
-from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
 from air.runs.checkpoint import read_latest
 from air.training.gradients import check_step
@@ -39,12 +38,8 @@ def reinforce_with_a_baseline():
 
 
 def marginal_asleep():
-    sleep = SleepPhase(0.5, 3, max_objects=2, codes="posterior")
+    sleep = SleepPhase(0.5, 3, max_objects=2, codes="posterior", num_places=3)
     return Objective(MarginalELBO(), [sleep]), {"embed_channels": [2], "embed_net": [4]}
-
-
-def marginal_searching():
-    return Objective(MarginalELBO(), [CountSearch(0.5, 2, 2, margin=0.0)]), {}
 
 
 def assert_compiled_is_recorded(objective, arguments):
@@ -61,14 +56,12 @@ def assert_compiled_is_recorded(objective, arguments):
 
 @needs_a_compiler
 @pytest.mark.slow  # half a minute each
-@pytest.mark.parametrize(
-    "case", [marginal_of_one_step, reinforce_with_a_baseline, marginal_asleep, marginal_searching]
-)
+@pytest.mark.parametrize("case", [marginal_of_one_step, reinforce_with_a_baseline, marginal_asleep])
 def test_a_compiled_step_is_the_recorded_one_but_for_rounding(case):
     assert_compiled_is_recorded(*case())
 
 
-@pytest.mark.parametrize("case", [reinforce_with_a_baseline, marginal_asleep, marginal_searching])
+@pytest.mark.parametrize("case", [reinforce_with_a_baseline, marginal_asleep])
 def test_what_the_compiler_gets_is_the_recorded_step(monkeypatch, case):
     def leave_uncompiled(recording, inputs):
         ordered = GraphModule(recording, in_order(recording))

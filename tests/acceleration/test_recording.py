@@ -9,7 +9,6 @@ from air.cli.compose import compose_config
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
 from air.inference.reinforce import ReinforceELBO
-from air.inference.search import CountSearch
 from air.inference.sleep import SleepPhase
 from air.model.config import MapConfig
 from air.training.gradients import EagerGradients, build_gradients
@@ -31,16 +30,11 @@ def asleep():
     )
 
 
-def searching():
-    return Objective(MarginalELBO(), [CountSearch(0.5, 2, 2, margin=0.0)])
-
-
 def variants():
     return [
         pytest.param(marginal, {}, id="marginal"),
         pytest.param(marginal, {"embed_channels": [2], "embed_net": [4]}, id="marginal-conv"),
         pytest.param(asleep, {}, id="marginal-sleep"),
-        pytest.param(searching, {}, id="marginal-search"),
         pytest.param(reinforce, {}, id="reinforce"),
         pytest.param(reinforce, {"use_masking": False}, id="reinforce-unmasked"),
         pytest.param(

@@ -23,20 +23,10 @@ BASELINES = [option for group, option in OPTIONS if group == "baseline" and opti
 
 def without_meaning(chosen):
     """Return the options that are no run beside an experiment's own choices, and why."""
-    marginal, reinforce = "with inference=marginal", "with inference=reinforce"
+    why = "baseline: must be 'none' with inference=marginal"
     if chosen["inference"] == "marginal":
-        refused = {("baseline", each): f"baseline: must be 'none' {marginal}" for each in BASELINES}
-        two = "data.max_objects: must be at most 2 with search=cuts"
-        if chosen["search"] != "none":
-            refused["inference", "reinforce"] = f"search: must be 'none' {reinforce}"
-            refused["data", "multi_mnist_five"] = two
-        elif chosen["data"] == "multi_mnist_five":
-            refused["search", "cuts"] = two
-    else:
-        refused = {("search", "cuts"): f"search: must be 'none' {reinforce}"}
-        if chosen["baseline"] != "none":
-            refused["inference", "marginal"] = f"baseline: must be 'none' {marginal}"
-    return refused
+        return {("baseline", each): why for each in BASELINES}
+    return {("inference", "marginal"): why} if chosen["baseline"] != "none" else {}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

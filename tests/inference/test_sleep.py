@@ -6,15 +6,13 @@ import pytest
 import torch
 from pyro import poutine
 
-from air.inference.estimator import Estimate
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
-from air.inference.sleep import Dreams, SleepPhase, found_codes, recalled
+from air.inference.sleep import Dreams, SleepPhase, apart, found_codes, recalled
 from air.model.canvas import ObjectLatents
 from tests.helpers.models import tiny
 
 NO_IMAGES = torch.empty(0, 6, 6)  # codes of the prior need none
-ESTIMATE = Estimate(torch.tensor(0.0), {})  # nor is anything asked of the estimator
 
 
 def test_dreams_are_scenes_of_the_model_with_uniform_counts():
@@ -128,7 +126,7 @@ def _log_q(model, image, objects, i, order):
 def test_the_guide_alone_learns_from_dreams():
     model = tiny()
     torch.manual_seed(0)
-    SleepPhase(1.0, 20, max_objects=2)(model, NO_IMAGES, ESTIMATE).backward()
+    SleepPhase(1.0, 20, max_objects=2)(model, NO_IMAGES).backward()
     taught = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"guide.attention.predict.mlp.layers.0.weight"} <= taught
     assert not [name for name in taught if name.startswith(("model.", "guide.encode"))]
@@ -139,10 +137,10 @@ def test_objective_adds_as_many_dreams_as_images():
     batch, probabilities = torch.rand(5, 6, 6), torch.tensor([0.6, 0.3])
     phase = SleepPhase(0.7, 20, max_objects=2)
     torch.manual_seed(3)
-    loss, metrics, _ = Objective(MarginalELBO(), [phase])(model, batch, probabilities)
+    loss, metrics = Objective(MarginalELBO(), [phase])(model, batch, probabilities)
     torch.manual_seed(3)
-    plain, plain_metrics, _ = Objective(MarginalELBO())(model, batch, probabilities)
-    sleep = phase(model, batch, ESTIMATE) * 5  # the same dreams: the same random numbers are next
+    plain, plain_metrics = Objective(MarginalELBO())(model, batch, probabilities)
+    sleep = phase(model, batch) * 5  # the same dreams: the same random numbers are next
     torch.testing.assert_close(loss, plain + 0.7 * sleep)
     torch.testing.assert_close(metrics.pop("sleep"), sleep.detach())
     torch.testing.assert_close(metrics.pop("loss"), loss.detach())
@@ -163,7 +161,7 @@ def test_dreams_teach_the_guide_to_count():
 
     for _ in range(300):
         optimizer.zero_grad()
-        phase(model, NO_IMAGES, ESTIMATE).backward()
+        phase(model, NO_IMAGES).backward()
         optimizer.step()
     torch.manual_seed(1)
     assert sum(wrong() for _ in range(8)) / 8 < 0.25

@@ -57,7 +57,6 @@ def test_a_run_in_double_by_default_is_double_throughout(data_root, tmp_path):
         "train.num_pictures=0",
         "train.step=eager",
         "sleep.codes=posterior",
-        "search=cuts",
     ]
     train(compose_config(overrides), tmp_path / "run", [])
     checkpoint = read_latest(tmp_path / "run")[1]

@@ -51,7 +51,7 @@ def assert_equal(one, other):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["optim=cosine", "optim.warmup_iterations=3", "search=cuts"],
+        ["optim=cosine", "optim.warmup_iterations=3"],
         [
             "inference=reinforce",
             "baseline=neural",
@@ -106,7 +106,7 @@ def test_same_seed_same_run_and_zero_is_a_seed(configured, tmp_path):
 
 def test_metrics_hold_losses_parts_counts_rates_and_prior(configured, tmp_path):
     settings = ["prior=linear", "prior.anneal_duration=20", "optim.lr=1e-3"]
-    settings += ["optim.warmup_iterations=0", "search=cuts", "inference.search.margin=0", PLAIN]
+    settings += ["optim.warmup_iterations=0", PLAIN]
     metric = train(configured(*settings), tmp_path, [])
     lines = read_metrics(tmp_path / "metrics.jsonl")
     trained = [line for line in lines if "train/loss" in line]
@@ -114,10 +114,9 @@ def test_metrics_hold_losses_parts_counts_rates_and_prior(configured, tmp_path):
     for line in trained:
         parts = [line[f"train/{p}"] for p in ("likelihood", "kl_pres", "kl_where", "kl_what")]
         assert line["train/elbo"] == pytest.approx(parts[0] - sum(parts[1:]), rel=1e-5)
-        loss = -line["train/elbo"] + 10 * line["train/sleep"] + 300 * line["train/search"]
+        loss = -line["train/elbo"] + 10 * line["train/sleep"]
         assert line["train/loss"] == pytest.approx(loss, rel=1e-4)
         assert line["train/sleep"] > 0
-        assert line["train/search"] > 0
         assert line["time/steps_per_second"] > 0
     assert [line["optim/lr"] for line in trained] == pytest.approx([7.5e-4, 5e-4, 2.5e-4, 0])
     assert trained[0]["prior/p_0"] > trained[-1]["prior/p_0"] > 0
