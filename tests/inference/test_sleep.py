@@ -8,7 +8,7 @@ from pyro import poutine
 
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
-from air.inference.sleep import Dreams, SleepPhase, apart, found_codes, recalled
+from air.inference.sleep import Dreams, SleepPhase, found_codes, recalled
 from air.model.canvas import ObjectLatents
 from tests.helpers.models import tiny
 
