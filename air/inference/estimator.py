@@ -9,6 +9,8 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
+from air.model.full_path import FullPath
+
 Program = Callable[..., Any]
 
 
@@ -20,10 +22,12 @@ class Estimate(NamedTuple):
             expectation; in nats, summed over images.
         metrics: detached scalars by name, summed over images; an estimator of the ELBO has "elbo",
             "likelihood" and the KL divergences that it is less by, such as "kl_pres".
+        path: what the guide said of the batch with every object present, where it was asked.
     """
 
     loss: Tensor
     metrics: dict[str, Tensor]
+    path: FullPath | None = None
 
 
 class Estimator(Protocol):

@@ -17,7 +17,7 @@ from air.inference.estimator import (
     elbo_of,
     kl_name,
 )
-from air.model.full_path import full_path
+from air.model.full_path import FullPath, full_path
 from air.model.sites import OBS, Z_PRES, Z_WHAT, Z_WHERE, at_step, latent_of
 
 
@@ -42,8 +42,9 @@ class MarginalELBO(SurrogateELBO):
         Raises:
             ValueError: the model does not mask the latents of absent objects.
         """
-        parts = count_terms(model, guide, *args, **kwargs).expected_parts()
-        return Estimate(-elbo_of(parts), elbo_metrics(parts))
+        terms = count_terms(model, guide, *args, **kwargs)
+        parts = terms.expected_parts()
+        return Estimate(-elbo_of(parts), elbo_metrics(parts), terms.path)
 
 
 class CountTerms(NamedTuple):
@@ -54,6 +55,7 @@ class CountTerms(NamedTuple):
     log_q: Tensor  # (T + 1, N) log q(n)
     kl: dict[str, Tensor]  # by name, (T + 1, N) each
     scale: float | Tensor  # of the plate's subsample
+    path: FullPath
 
     def expected_parts(self) -> dict[str, Tensor]:
         """Return the expectation of each part of the ELBO over n, summed over images."""
@@ -111,4 +113,5 @@ def count_terms(model: Program, guide: Program, *args: Any, **kwargs: Any) -> Co
         log_q=path.count_log_probs().mT,
         kl=kl,
         scale=sites[OBS]["scale"],
+        path=path,
     )

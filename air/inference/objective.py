@@ -9,6 +9,7 @@ from torch import Tensor
 
 from air.inference.estimator import Estimate, Estimator
 from air.model.air import AIR
+from air.model.full_path import FullPath
 
 
 class Term(Protocol):
@@ -22,12 +23,13 @@ class Term(Protocol):
     name: str
     weight: float
 
-    def __call__(self, air: AIR, images: Tensor) -> Tensor:
+    def __call__(self, air: AIR, images: Tensor, path: FullPath | None = None) -> Tensor:
         """Return the term, a scalar to differentiate, in nats, a mean over its own examples.
 
         Args:
             air: what is trained.
             images: (N, x_size, x_size), pixels in [0, 1].
+            path: the guide's on these images, where the estimator took it.
         """
         ...
 
@@ -57,8 +59,8 @@ class Objective:
         )
         loss, metrics = estimate.loss, dict(estimate.metrics)
         for term in self.terms:
-            value = term(air, batch) * len(batch)
+            value = term(air, batch, estimate.path) * len(batch)
             loss = loss + term.weight * value
             metrics[term.name] = value.detach()
         metrics.pop("loss", None)  # of the estimator alone
-        return Estimate(loss, {"loss": loss.detach(), **metrics})
+        return Estimate(loss, {"loss": loss.detach(), **metrics}, estimate.path)

@@ -11,7 +11,7 @@ from torch import Tensor
 from air.inference.arrangement import arranged
 from air.model.air import AIR
 from air.model.canvas import ObjectLatents
-from air.model.full_path import full_path
+from air.model.full_path import FullPath, full_path
 from air.model.guide import Guide
 from air.model.sites import Z_PRES, Z_WHAT, Z_WHERE, latent_of
 
@@ -33,7 +33,7 @@ class SleepPhase:
     because dreams come from the model, and no gradient reaches the model. The appearance codes are
     left out: the ELBO teaches them well, and a dreamt code need not look like anything real.
     Codes of the prior decode to blurred digits, or to none; those of objects found in real images
-    make dreams that look like them, at the price of one more pass of the guide.
+    make dreams that look like them.
 
     Args:
         weight: of a dream's -log q against an image's -ELBO.
@@ -62,17 +62,18 @@ class SleepPhase:
         self.num_places = num_places
         self.touching = touching
 
-    def __call__(self, air: AIR, images: Tensor) -> Tensor:
+    def __call__(self, air: AIR, images: Tensor, path: FullPath | None = None) -> Tensor:
         """Return the mean of -log q over new dreams, in nats; see `Term`."""
-        return -recalled(air.guide, self.dream(air, images)).mean()
+        return -recalled(air.guide, self.dream(air, images, path)).mean()
 
     @torch.no_grad()
-    def dream(self, air: AIR, images: Tensor) -> Dreams:
+    def dream(self, air: AIR, images: Tensor, path: FullPath | None = None) -> Dreams:
         """Draw scenes: counts uniformly, z_where as `arranged` says, z_what as `codes` says.
 
         Args:
             air: what dreams.
             images: (N, x_size, x_size), in [0, 1]: whose objects' codes may be used.
+            path: the guide's on these images; without it the guide is asked again.
         """
         objects, background = air.model.draw(self.batch_size, lambda t: 0.5)  # its z_pres is unused
         device = objects.z_pres.device
@@ -81,7 +82,8 @@ class SleepPhase:
         z_pres = (torch.arange(air.num_steps, device=device) < count).to(objects.z_pres)
         objects = objects._replace(z_pres=z_pres)
         if self.codes == "posterior":
-            z_what = found_codes(air.guide, images, z_pres.numel()).view_as(objects.z_what)
+            found = full_path(air.guide, images) if path is None else path
+            z_what = found_codes(found, z_pres.numel()).view_as(objects.z_what)
             objects = objects._replace(z_what=z_what)
         z_where = arranged(air.model, objects, self.num_places, self.touching)
         objects = objects._replace(z_where=z_where)
@@ -89,15 +91,13 @@ class SleepPhase:
         return Dreams(objects, air.model.render(objects, background).clamp(0, 1))
 
 
-def found_codes(guide: Guide, images: Tensor, num: int) -> Tensor:
+def found_codes(path: FullPath, num: int) -> Tensor:
     """Draw z_what of objects that a guide finds in images, (num, z_what_size), with replacement.
 
     Args:
-        guide: is run with every object present.
-        images: (N, x_size, x_size), in [0, 1].
+        path: the guide's on these images.
         num: how many; a step counts with the probability that it has an object.
     """
-    path = full_path(guide, images)
     # Never 0, so that there is something to draw before any object is found.
     ends = path.presence_logits.sigmoid().cumprod(-1).clamp(min=1e-6).flatten().cumsum(0)  # (N T,)
     # As torch.multinomial, but without its checks, for which a GPU's host would wait.

@@ -10,6 +10,7 @@ from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
 from air.inference.sleep import Dreams, SleepPhase, found_codes, recalled
 from air.model.canvas import ObjectLatents
+from air.model.full_path import full_path
 from tests.helpers.models import tiny
 
 NO_IMAGES = torch.empty(0, 6, 6)  # codes of the prior need none
@@ -59,7 +60,7 @@ def test_codes_of_the_posterior_are_those_of_objects_found_as_often_as_they_are_
     model = tiny()
     images = torch.rand(3, 6, 6)
     torch.manual_seed(0)
-    codes = found_codes(model.guide, images, 20_000)
+    codes = found_codes(full_path(model.guide, images), 20_000)
     torch.manual_seed(0)
     all_present = {f"z_pres_{t}": torch.ones(3, 1) for t in range(2)}
     guide = poutine.condition(model.guide, data=all_present)
@@ -73,10 +74,13 @@ def test_codes_of_the_posterior_are_those_of_objects_found_as_often_as_they_are_
     found = (codes.unsqueeze(1) == candidates).all(-1).double()
     assert (found.sum(1) == 1).all()  # each is one of the candidates
     torch.testing.assert_close(found.mean(0), share.double().detach(), atol=0.015, rtol=0)
-    dreamt, _ = SleepPhase(1.0, 7, codes="posterior").dream(model, images)
-    torch.manual_seed(0)
-    assert dreamt.z_what.shape == (7, 2, 2)
-    assert not dreamt.z_what.requires_grad
+    path = full_path(model.guide, images)
+    for given in (path, None):
+        dreamt, _ = SleepPhase(1.0, 7, codes="posterior").dream(model, images, given)
+        assert dreamt.z_what.shape == (7, 2, 2)
+        assert not dreamt.z_what.requires_grad
+        of_the_path = (dreamt.z_what.unsqueeze(-2) == path.z_what.flatten(0, 1)).all(-1).any(-1)
+        assert of_the_path.all() == (given is not None)
 
 
 @pytest.mark.parametrize("use_masking", [True, False])
@@ -137,9 +141,9 @@ def test_objective_adds_as_many_dreams_as_images():
     batch, probabilities = torch.rand(5, 6, 6), torch.tensor([0.6, 0.3])
     phase = SleepPhase(0.7, 20, max_objects=2)
     torch.manual_seed(3)
-    loss, metrics = Objective(MarginalELBO(), [phase])(model, batch, probabilities)
+    loss, metrics, _ = Objective(MarginalELBO(), [phase])(model, batch, probabilities)
     torch.manual_seed(3)
-    plain, plain_metrics = Objective(MarginalELBO())(model, batch, probabilities)
+    plain, plain_metrics, _ = Objective(MarginalELBO())(model, batch, probabilities)
     sleep = phase(model, batch) * 5  # the same dreams: the same random numbers are next
     torch.testing.assert_close(loss, plain + 0.7 * sleep)
     torch.testing.assert_close(metrics.pop("sleep"), sleep.detach())
