@@ -23,7 +23,7 @@ def tiny(**arguments):
 
 def tiny_values(**arguments):
     """Return the values of a run whose model `tiny` builds, from the same arguments."""
-    values = compose_values(("experiment=smoke", "model=pixels"))
+    values = compose_values(("experiment=smoke", "model=pixels", "attention=recurrent"))
     given = {"encoder_net": [], "decoder_net": [], **TINY, **arguments}
     values["model"].update({name: given[name] for name in values["model"].keys() & given.keys()})
     return values

@@ -82,8 +82,11 @@ class MapAttention(Attention):
         self.score = nn.Linear(channels[-1], 1)
         self.where = nn.Linear(channels[-1], 6)
         self.reach = nn.Linear(channels[-1], 3)
-        nn.init.zeros_(self.reach.weight)
-        nn.init.zeros_(self.reach.bias)
+        # At first windows lie on their places, as wide as the prior's. Drawn at random, some would
+        # be sure of a wrong place, and -log q of dreams in the hundreds: the guide then gives up.
+        for of_windows in (self.where, self.reach):
+            nn.init.zeros_(of_windows.weight)
+            nn.init.zeros_(of_windows.bias)
         self.presence = MLP(channels[-1] + 3, [*presence_net, 1], layer)
         self.z_where_prior = z_where_prior
         self.cell_size = cell_size
