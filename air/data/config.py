@@ -23,6 +23,7 @@ from air.fields import (
     Probability,
     Seed,
     UserPath,
+    Weight,
     strict,
 )
 
@@ -41,6 +42,7 @@ class SceneConfig:
     min_objects: Count
     max_objects: PositiveInt
     held_out_counts: tuple[Count, ...]  # numbers of objects that no scene has
+    count_weights: tuple[Weight, ...] | None  # how often each number is drawn; null: equally often
     digit_scale_mean: PositiveReal  # a digit of 28 pixels is resized to 28 / (mean + sd * noise)
     digit_scale_sd: Annotated[float, Field(ge=0)]
     num_train: PositiveInt  # scenes
@@ -59,18 +61,33 @@ class SceneConfig:
                 f"data.min_objects: must be at most data.max_objects={self.max_objects}, "
                 f"got {self.min_objects}"
             )
-        if set(range(self.min_objects, self.max_objects + 1)) <= set(self.held_out_counts):
+        span = f"from data.min_objects={self.min_objects} to data.max_objects={self.max_objects}"
+        num_counts = self.max_objects - self.min_objects + 1
+        if self.count_weights is not None and len(self.count_weights) != num_counts:
             raise ConfigError(
-                f"data.held_out_counts: must leave a count from data.min_objects="
-                f"{self.min_objects} to data.max_objects={self.max_objects}, "
-                f"got {list(self.held_out_counts)}"
+                f"data.count_weights: must be {num_counts} numbers, one for each count {span}, "
+                f"got {list(self.count_weights)}"
             )
+        if not any(weight for _, weight in self.weighted_counts()):
+            name = "held_out_counts" if self.count_weights is None else "count_weights"
+            got = list(getattr(self, name))
+            raise ConfigError(f"data.{name}: must leave a count {span}, got {got}")
         smallest_canvas = math.ceil(DIGIT_SIZE / self.digit_scale_mean)
         if self.canvas_size < smallest_canvas:
             raise ConfigError(
                 f"data.canvas_size: must be at least {smallest_canvas} pixels, the width of a "
                 f"digit at data.digit_scale_mean={self.digit_scale_mean}, got {self.canvas_size}"
             )
+
+    def weighted_counts(self) -> list[tuple[int, float]]:
+        """Return the numbers of objects that scenes may have, and how often each, relatively."""
+        counts = range(self.min_objects, self.max_objects + 1)
+        weights = self.count_weights or (1.0,) * len(counts)
+        return [
+            (count, weight)
+            for count, weight in zip(counts, weights, strict=True)
+            if count not in self.held_out_counts
+        ]
 
     def digits(self) -> tuple[Digits, Digits]:
         """Return what training scenes and test scenes are made of."""

@@ -76,10 +76,11 @@ def draw_scenes(
     labels = np.full((num_scenes, max_objects), -1, np.int64)
     boxes = np.full((num_scenes, max_objects, 4), np.nan, np.float32)
     masks = np.zeros_like(images) if with_masks else None
-    counts = np.setdiff1d(
-        np.arange(config.min_objects, max_objects + 1), np.array(config.held_out_counts, np.int64)
-    )
-    count = counts[random.integers(len(counts), size=num_scenes)]
+    counts, weights = map(np.array, zip(*config.weighted_counts(), strict=True))
+    if config.count_weights is None:
+        count = counts[random.integers(len(counts), size=num_scenes)]
+    else:
+        count = random.choice(counts, num_scenes, p=weights / weights.sum())
 
     # The fullest scenes come first, so that impossible settings fail at once.
     for num_digits in range(max_objects, 0, -1):

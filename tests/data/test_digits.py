@@ -113,6 +113,7 @@ def test_load_data_draws_scenes_of_full_mnist(mnist, no_network):
         min_objects=1,
         max_objects=2,
         held_out_counts=(),
+        count_weights=None,
         digit_scale_mean=1.3,
         digit_scale_sd=0.1,
         num_train=25,

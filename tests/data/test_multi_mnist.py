@@ -20,6 +20,7 @@ def scene_config(**changes):
         "min_objects": 0,
         "max_objects": 2,
         "held_out_counts": (),
+        "count_weights": None,
         "digit_scale_mean": 1.3,
         "digit_scale_sd": 0.1,
         "num_train": 300,
@@ -36,6 +37,13 @@ def test_held_out_counts_are_never_drawn_and_the_others_equally_often(train_digi
     assert drawn.unique().tolist() == [0, 1, 3]
     # Each count is 1 000 times there, ± 5 standard deviations of a binomial.
     assert all(abs(int((drawn == n).sum()) - 1000) < 130 for n in (0, 1, 3))
+
+
+def test_counts_are_drawn_as_often_as_their_weights_say(train_digits):
+    config = scene_config(max_objects=3, held_out_counts=(3,), count_weights=(1, 7, 2, 30))
+    drawn = draw_scenes(train_digits, config, 3000, 0).count.bincount(minlength=4) / 3000
+    # ± 5 standard deviations of a binomial
+    torch.testing.assert_close(drawn, torch.tensor([0.1, 0.7, 0.2, 0]), rtol=0, atol=0.042)
 
 
 @pytest.fixture(scope="module")

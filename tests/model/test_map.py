@@ -82,6 +82,22 @@ def test_it_starts_with_places_that_differ():
     assert score.std() > 0.1
 
 
+def test_at_first_windows_lie_on_their_places():
+    """However large the map: a window that is sure of a wrong place would be hard to teach."""
+    air = map_air(channels=(64,) * 3, cell_size=4, x_size=40)
+    attention, images = air.guide.attention, torch.rand(8, 40, 40).double()
+    state = attention.start(images, None, air.model.render)
+    nothing = ObjectLatents(*(torch.ones(1, size, dtype=torch.float64) for size in (1, 3, 2)))
+    look, _ = attention(state, nothing)
+    mean, sd = air.model.z_where_prior.moments(40)
+    torch.testing.assert_close(look.z_where_loc[:, 0], mean[0].expand(8))
+    centre = -look.z_where_loc[:, 1:] / mean[0]  # x and y
+    best = state.score.flatten(1).argmax(-1)
+    place = state.centres[torch.stack((best % 10, best // 10), -1)]
+    assert ((centre - place).abs() <= 4 * 2 / 40).all()  # its neighbours have a say
+    assert (look.z_where_scale > 0.3 * sd).all()
+
+
 def test_a_wrong_value_is_refused():
     for override, message in (
         ("attention.channels=[]", "attention.channels: "),
