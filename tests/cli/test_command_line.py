@@ -226,7 +226,7 @@ def test_bad_input_ends_the_process_with_one_line(train_command):
 def test_foreign_and_damaged_checkpoints_are_refused(smoke_run, tmp_path):
     run_dir = shutil.copytree(smoke_run, tmp_path / "run")
     for wrong, message in (
-        (["model.rnn_hidden_size=99"], "is of another architecture: "),
+        (["model.z_what_size=99"], "is of another architecture: "),
         (["prior=linear"], "prior: a resumed run keeps its own prior"),
     ):
         check_refused(run_script("train", f"resume={run_dir}", *wrong), message)

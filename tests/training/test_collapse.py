@@ -207,7 +207,7 @@ def warnings(caplog):
 def test_a_run_whose_counts_collapse_says_so_once_everywhere(uneven, tmp_path, caplog):
     """Twelve iterations under a prior of 0.01 a step: nothing is found in any image."""
     tracked = ("tracking=wandb", "tracking.mode=offline")
-    train(uneven(*WATCHED, *tracked), tmp_path, [])
+    train(uneven(*WATCHED, "attention=recurrent", *tracked), tmp_path, [])
     (warning,) = warnings(caplog)
     assert "nearly every held-out image is counted 0 " in warning
     assert "from iteration 3 to 6" in warning
