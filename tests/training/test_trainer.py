@@ -201,7 +201,7 @@ def test_a_folder_in_use_is_refused(configured, tmp_path):
 def test_a_checkpoint_of_another_architecture_is_refused(configured, tmp_path):
     train(configured(), tmp_path, [])
     with pytest.raises(CheckpointError, match="another architecture"):
-        train(configured("model.rnn_hidden_size=64", f"resume={tmp_path}"), tmp_path, [])
+        train(configured("model.z_what_size=7", f"resume={tmp_path}"), tmp_path, [])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
