@@ -119,7 +119,6 @@ def test_figures_go_to_wandb_as_a_run_of_their_own(run):
         (["run={run}", "num_imagse=3"], "num_imagse: no such key; did you mean num_images?"),
         (["run={run}", "bound.num_samples=[3,10]"], "bound.num_samples: each must divide"),
         (["run={run}", "output=no/such/folder.json"], "output: must be a file in a folder"),
-        (["run={run}", "data=multi_mnist", "data.canvas_size=60"], "data: must have images of 50"),
         (["run={run}", "data=npz"], "data.path: is required, but missing"),
         (
             ["run={run}", "data=multi_mnist", "data.min_objects=5"],
