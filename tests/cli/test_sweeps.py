@@ -288,12 +288,13 @@ def test_a_sweep_does_not_resume_other_runs(sweep, trained):
     assert not trained
 
 
-def test_a_wrong_key_or_option_ends_it_before_any_job(sweep, trained, tmp_path):
-    for wrong, message in (
-        (["model.nm_steps=1,2"], "model.nm_steps: no such key; did you mean model.num_steps?"),
-        (["prior=constant,lineer"], "prior: must be one of constant, "),
+def test_a_wrong_key_or_option_ends_it_before_any_job(sweep, trained):
+    # A folder each: the process ends where a sweep does, and only then lets go of its folder.
+    for folder, wrong, message in (
+        ("key", "model.nm_steps=1,2", "model.nm_steps: no such key; did you mean model.num_steps?"),
+        ("option", "prior=constant,lineer", "prior: must be one of constant, "),
     ):
-        status, _, err = sweep(*wrong)
+        status, _, err = sweep(wrong, folder=folder)
         assert status == 1
         assert message in err
         assert len(err.splitlines()) == 1
