@@ -41,25 +41,21 @@ def generalisation(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     data, settings = subject.run.config.data, subject.config.generalisation
     if not isinstance(data, SceneConfig):
         raise NotKnownError("the run's data is not drawn from digits, so it cannot be varied")
-    sizes: dict[str, Any] = {
-        "num_train": _NUM_TRAIN,
-        "num_test": settings.num_images,
-        "seed": data.seed + 1,
-    }
+    sizes = {"num_train": _NUM_TRAIN, "num_test": settings.num_images, "seed": data.seed + 1}
+    equally = {"count_weights": None}
     for n in sorted({*settings.counts, *data.held_out_counts}):
         others = [1] if n == 0 else []  # max_objects is at least 1
         changes = {"min_objects": n, "max_objects": max(n, 1), "held_out_counts": others}
-        if drawn := _drawn(f"count_{n}", data, {**sizes, **changes, "count_weights": None}):
+        if drawn := _drawn(f"count_{n}", data, {**sizes, **changes, **equally}):
             images, true = drawn
             count = _inferred(subject, images, n)
             yield f"count_{n}_accuracy", _share(count == true)
             yield f"count_{n}_mean", count.double().mean().item()
     most = settings.canvas_max_objects or data.max_objects
-    if most != data.max_objects:  # each number is as frequent then
-        sizes["count_weights"] = None
+    weights = {} if most == data.max_objects else equally
     for size in settings.canvas_sizes:
         name, changes = f"canvas_{size}", {"canvas_size": size, "max_objects": most}
-        if drawn := _drawn(name, data, {**sizes, **changes}):
+        if drawn := _drawn(name, data, {**sizes, **changes, **weights}):
             images, true = drawn
             right = _inferred(subject, shown(subject.run.air, images), most) == true
             yield f"{name}_accuracy", _share(right)

@@ -189,12 +189,12 @@ class GenerativeModel(ProgramModule):
         """Decode objects and show each on a canvas of its own.
 
         Args:
-            z_where: (n, num_steps, 3).
+            z_where: (..., n, num_steps, 3); leading dimensions hold other places of the objects.
             z_what: (n, num_steps, z_what_size).
             x_size: width and height of a canvas, in pixels, if not the model's own.
 
         Returns:
-            (n, num_steps, x_size, x_size).
+            (..., n, num_steps, x_size, x_size).
         """
         layers = self.canvas.place(z_where, self.decode(z_what), x_size or self.x_size)
         return self.canvas.compositing.alone(layers)

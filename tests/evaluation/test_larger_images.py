@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from air.cli.compose import compose_config
 from air.config.parsing import parse_as
 from air.data.scenes import Scenes
 from air.errors import ConfigError
@@ -17,8 +18,10 @@ from air.evaluation.reconstruction import reconstruction
 from air.evaluation.segmentation import segmentation
 from air.evaluation.subject import Subject, infer_in_batches
 from air.runs.trained import TrainedRun
+from air.training.run import train
 from tests.helpers.any_size import CORNERS, LARGE, LEFT, SMALL, SPOT, TOP, any_size, on_larger
 from tests.helpers.any_size import scenes as spots
+from tests.helpers.in_process import run_script
 from tests.helpers.models import tiny
 from tests.helpers.options import values_of
 
@@ -79,6 +82,18 @@ def test_a_run_says_which_sizes_its_model_takes():
         run.check_size(air.x_size)
         with pytest.raises(ConfigError, match=message):
             run.check_size(other)
+
+
+def test_commands_refuse_another_size_where_the_attention_has_one(data_root, tmp_path):
+    run = tmp_path / "run"
+    overrides = ["experiment=smoke", "attention=recurrent", f"data.root={data_root}"]
+    overrides += ["train.num_iterations=1", "train.num_pictures=0", "train.step=eager"]
+    train(compose_config(overrides), run, [])
+    for script in ("evaluate", "visualize"):
+        result = run_script(script, f"run={run}", "data=multi_mnist", "data.canvas_size=60")
+        assert result.returncode == 1
+        assert result.stderr.startswith("error: data: must have images of 50")
+        assert len(result.stderr.splitlines()) == 1
 
 
 def test_larger_canvases_are_shown_as_they_are_where_that_can_be():

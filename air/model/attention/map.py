@@ -29,7 +29,7 @@ class MapState(NamedTuple):
     centres: Tensor  # (G,) coordinates of the places' centres
     score: Tensor  # (n, G, G) log odds of an object there
     features: Tensor  # (n, G², channels), what is known of each place
-    taken: Tensor | None  # (n, G, G) how much of a place has been taken; None before the first step
+    taken: Tensor  # (n, G, G) how much of a place has been taken
     reach: Tensor | None  # (n, 3) how far the last window takes places; None before the first step
 
 
@@ -104,29 +104,28 @@ class MapAttention(Attention):
         cells = cells.contiguous(memory_format=torch.channels_last)
         features = self.convolutions(cells).movedim(1, -1)  # (n, G, G, channels)
         pixels = self.cell_size * (torch.arange(size, device=features.device) + 0.5)
+        score = _SHARPNESS * self.score(features).squeeze(-1)
         return MapState(
             foreground,
             centres=pixels.to(features.dtype) * (2 / images.shape[-1]) - 1,
-            score=_SHARPNESS * self.score(features).squeeze(-1),
+            score=score,
             features=features.flatten(1, 2),
-            taken=None,
+            taken=torch.zeros_like(score),
             reach=None,
         )
 
     def forward(self, state: MapState, previous: ObjectLatents) -> tuple[Look, MapState]:
         """Look for the next object at the best place; see `Attention`."""
-        centres, size = state.centres, len(state.centres)
-        if state.taken is None or state.reach is None:  # `previous` is no object yet
-            taken = torch.zeros_like(state.score)
-        else:
-            taken = state.taken + self.taken_by(previous, state.reach, centres)
+        centres, size, taken = state.centres, len(state.centres), state.taken
+        if state.reach is not None:  # else `previous` is no object yet
+            taken = taken + self.taken_by(previous, state.reach, centres)
         heat = state.score + _INHIBITION * (1 - taken).clamp(min=_LEAST_LEFT).log()  # (n, G, G)
         best = heat.flatten(1).argmax(-1, keepdim=True)  # (n, 1)
         step = torch.arange(-1, 2, device=best.device)
-        row = best // size + step.repeat_interleave(3)  # (n, 9)
-        column = best % size + step.repeat(3)
-        inside = (row.clamp(0, size - 1) == row) & (column.clamp(0, size - 1) == column)
-        row, column = row.clamp(0, size - 1), column.clamp(0, size - 1)
+        wanted_row = best // size + step.repeat_interleave(3)  # (n, 9)
+        wanted_column = best % size + step.repeat(3)
+        row, column = wanted_row.clamp(0, size - 1), wanted_column.clamp(0, size - 1)
+        inside = (row == wanted_row) & (column == wanted_column)
         around = row * size + column
 
         heat_around = torch.where(inside, heat.flatten(1).gather(1, around), _OUTSIDE)
