@@ -59,17 +59,18 @@ def test_a_place_is_judged_by_its_surroundings_alone():
     air = map_air(x_size=40)
     images, changed = torch.rand(2, 1, 40, 40).double()
     changed[:, :, :20] = images[:, :, :20]  # the left half: cells 0 to 9
-    state, other = (
-        air.guide.attention.start(each, None, air.model.render) for each in (images, changed)
+    score, other = (
+        air.guide.attention.start(each, None, air.model.render).known[..., -1].view(20, 20)
+        for each in (images, changed)
     )
-    torch.testing.assert_close(state.score[..., :8], other.score[..., :8])
-    assert not torch.isclose(state.score[..., 9:], other.score[..., 9:]).any()
+    torch.testing.assert_close(score[:, :8], other[:, :8])
+    assert not torch.isclose(score[:, 9:], other[:, 9:]).any()
 
 
 def test_the_last_cells_may_reach_beyond_the_image():
     air = map_air(x_size=7, cell_size=4)
     state = air.guide.attention.start(torch.rand(2, 7, 7).double(), None, air.model.render)
-    assert state.score.shape == (2, 2, 2)
+    assert state.taken.shape == (2, 2, 2)
     expected = torch.tensor([2.0, 6.0], dtype=torch.float64) * 2 / 7 - 1
     torch.testing.assert_close(state.centres, expected)
 
@@ -78,7 +79,7 @@ def test_it_starts_with_places_that_differ():
     """Layers as they are by default would let the signal of deep maps fade."""
     air = map_air(channels=(24,) * 6, cell_size=4, x_size=40)
     images = torch.rand(4, 40, 40).double()
-    score = air.guide.attention.start(images, None, air.model.render).score
+    score = air.guide.attention.start(images, None, air.model.render).known[..., -1]
     assert score.std() > 0.1
 
 
@@ -92,7 +93,7 @@ def test_at_first_windows_lie_on_their_places():
     mean, sd = air.model.z_where_prior.moments(40)
     torch.testing.assert_close(look.z_where_loc[:, 0], mean[0].expand(8))
     centre = -look.z_where_loc[:, 1:] / mean[0]  # x and y
-    best = state.score.flatten(1).argmax(-1)
+    best = state.known[..., -1].argmax(-1)
     place = state.centres[torch.stack((best % 10, best // 10), -1)]
     assert ((centre - place).abs() <= 4 * 2 / 40).all()  # its neighbours have a say
     assert (look.z_where_scale > 0.3 * sd).all()

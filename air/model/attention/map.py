@@ -27,8 +27,7 @@ class MapState(NamedTuple):
 
     foreground: Tensor  # (n, x_size, x_size)
     centres: Tensor  # (G,) coordinates of the places' centres
-    score: Tensor  # (n, G, G) log odds of an object there
-    features: Tensor  # (n, G², channels), what is known of each place
+    known: Tensor  # (n, G², channels + 3) of each place: features, centre, log odds of an object
     taken: Tensor  # (n, G, G) how much of a place has been taken
     reach: Tensor | None  # (n, 3) how far the last window takes places; None before the first step
 
@@ -104,23 +103,25 @@ class MapAttention(Attention):
         cells = cells.contiguous(memory_format=torch.channels_last)
         features = self.convolutions(cells).movedim(1, -1)  # (n, G, G, channels)
         pixels = self.cell_size * (torch.arange(size, device=features.device) + 0.5)
-        score = _SHARPNESS * self.score(features).squeeze(-1)
+        centres = pixels.to(features.dtype) * (2 / images.shape[-1]) - 1
+        grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1)  # (G, G, 2)
+        score = _SHARPNESS * self.score(features)
+        known = torch.cat((features, grid.expand(len(features), -1, -1, -1), score), -1)
         return MapState(
             foreground,
-            centres=pixels.to(features.dtype) * (2 / images.shape[-1]) - 1,
-            score=score,
-            features=features.flatten(1, 2),
-            taken=torch.zeros_like(score),
+            centres=centres,
+            known=known.flatten(1, 2),
+            taken=features.new_zeros(features.shape[:-1]),
             reach=None,
         )
 
     def forward(self, state: MapState, previous: ObjectLatents) -> tuple[Look, MapState]:
         """Look for the next object at the best place; see `Attention`."""
-        centres, size, taken = state.centres, len(state.centres), state.taken
+        size, taken = len(state.centres), state.taken
         if state.reach is not None:  # else `previous` is no object yet
-            taken = taken + self.taken_by(previous, state.reach, centres)
-        heat = state.score + _INHIBITION * (1 - taken).clamp(min=_LEAST_LEFT).log()  # (n, G, G)
-        best = heat.flatten(1).argmax(-1, keepdim=True)  # (n, 1)
+            taken = taken + self.taken_by(previous, state.reach, state.centres)
+        free = _INHIBITION * (1 - taken).clamp(min=_LEAST_LEFT).log().flatten(1)  # (n, G²)
+        best = (state.known[..., -1] + free).argmax(-1, keepdim=True)  # (n, 1)
         step = torch.arange(-1, 2, device=best.device)
         wanted_row = best // size + step.repeat_interleave(3)  # (n, 9)
         wanted_column = best % size + step.repeat(3)
@@ -128,18 +129,11 @@ class MapAttention(Attention):
         inside = (row == wanted_row) & (column == wanted_column)
         around = row * size + column
 
-        heat_around = torch.where(inside, heat.flatten(1).gather(1, around), _OUTSIDE)
-        top = heat_around[:, 4:5]  # of the best place itself, in the middle
-        weights = heat_around.softmax(-1).unsqueeze(1)  # (n, 1, 9)
-        known = torch.cat(
-            (
-                state.features.take_along_dim(around.unsqueeze(-1), 1),  # (n, 9, channels)
-                centres[torch.stack((column, row), -1)],  # (n, 9, 2)
-                state.score.flatten(1).gather(1, around).unsqueeze(-1),
-                taken.flatten(1).gather(1, around).unsqueeze(-1),
-            ),
-            -1,
-        )
+        known = state.known.take_along_dim(around.unsqueeze(-1), 1)  # (n, 9, channels + 3)
+        heat = known[..., -1] + free.gather(1, around)
+        weights = torch.where(inside, heat, _OUTSIDE).softmax(-1).unsqueeze(1)  # (n, 1, 9)
+        top = heat[:, 4:5]  # of the best place itself, in the middle
+        known = torch.cat((known, taken.flatten(1).gather(1, around).unsqueeze(-1)), -1)
         known = (weights @ known).squeeze(1)  # of the place that is attended to
         features, centre, amounts = known.split((known.shape[-1] - 4, 2, 2), -1)
 
