@@ -106,11 +106,14 @@ def _key(graph: Graph, inputs: Sequence[Tensor]) -> str:
     asked = (_compiler(), "-march=native", "-E", "-v", "-x", "c++", os.devnull)
     in_english = {**os.environ, "LC_ALL": "C"}
     told = subprocess.run(asked, cwd=os.sep, env=in_english, capture_output=True, check=False)
+    # With what the user has set; without folders, one of which is the working folder by default.
+    settings = torch._inductor.config.save_config_portable(ignore_private_configs=False)
+    settings.pop("aot_inductor.metadata")  # the compiler's notes of what it compiled last
     parts = (
         str(graph),
         str([(each.dtype, each.device, each.shape) for each in inputs]),
         str(_OPTIONS),
-        torch._inductor.config.get_hash().hex(),  # with what the user has set
+        repr(sorted(settings.items())),
         torch.__version__,
         torch.__config__.show(),
         str(torch.get_num_threads()),

@@ -1,6 +1,9 @@
 """Compiled steps against those that are played back, and what compiling asks for."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -187,6 +190,32 @@ def test_the_key_is_of_all_that_decides(key_of, monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", str(compiler))
     others.append(key_of(*small_recording()))
     assert len({key, *others}) == 1 + len(others)
+
+
+PRINT_KEY = """
+from torch.fx.experimental.proxy_tensor import make_fx
+import torch
+from air.acceleration import compiling
+compiling.kept_step = lambda key, compile_step: exit(key)
+compiling.compile_recording(make_fx(lambda x: (-x,))(torch.ones(2)), [torch.ones(2)])
+"""
+
+
+@needs_a_compiler
+def test_the_key_does_not_depend_on_the_working_folder(tmp_path):
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", PRINT_KEY],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stderr.splitlines()[-1]
+        for folder in (Path.cwd(), tmp_path)
+    }
+    (key,) = keys
+    assert len(key) == 64
 
 
 def test_what_is_missing_is_named(monkeypatch):
