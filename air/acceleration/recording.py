@@ -88,7 +88,7 @@ class RecordedGradients:
 
         devices = [batch.device] if batch.device.type == "cuda" else []
         # What says how large each result is. Without one the recorder makes one for each result,
-        # which is half of its time.
+        # which is a quarter of its time.
         shapes = tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True)))
         # Validation asks for values, which a recording does not have.
         with torch.random.fork_rng(devices=devices), pyro.validation_enabled(False), shapes:
