@@ -230,7 +230,7 @@ def test_the_evaluation_at_the_end_counts_and_so_do_images_of_unknown_counts(
         return Data(data.train, Scenes(data.test.images, None, None, None))
 
     monkeypatch.setattr("air.training.run.load_data", load)
-    train(uneven(*WATCHED, "train.eval_every=7"), tmp_path, [])
+    train(uneven(*WATCHED, "attention=recurrent", "train.eval_every=7"), tmp_path, [])
     said = "from iteration 7 to 12, unless that is what the images hold"
     assert said in warnings(caplog)[0]
     assert read_result(tmp_path).collapsed.endswith(said)
