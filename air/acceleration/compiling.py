@@ -27,6 +27,9 @@ from air.runs.files import write_whole
 FlatStep = Callable[[Sequence[Tensor]], list[Tensor | None]]  # of inputs and results in a row
 
 _OPTIONS = {"fallback_random": True}  # random numbers of PyTorch's own
+# Settings: the compiler's notes of what it compiled last, and a folder for another device, which is
+# the working folder by default.
+_NO_PART_OF_A_STEP = ("aot_inductor.metadata", "xpu.cutlass_dir")
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +109,9 @@ def _key(graph: Graph, inputs: Sequence[Tensor]) -> str:
     asked = (_compiler(), "-march=native", "-E", "-v", "-x", "c++", os.devnull)
     in_english = {**os.environ, "LC_ALL": "C"}
     told = subprocess.run(asked, cwd=os.sep, env=in_english, capture_output=True, check=False)
-    # With what the user has set; without folders, one of which is the working folder by default.
-    settings = torch._inductor.config.save_config_portable(ignore_private_configs=False)
-    settings.pop("aot_inductor.metadata")  # the compiler's notes of what it compiled last
+    settings = torch._inductor.config.get_config_copy()  # with what the user has set
+    for name in _NO_PART_OF_A_STEP:
+        settings.pop(name, None)
     parts = (
         str(graph),
         str([(each.dtype, each.device, each.shape) for each in inputs]),

@@ -184,6 +184,9 @@ def test_the_key_is_of_all_that_decides(key_of, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(torch, "__version__", "2.99")
         others.append(key_of(*small_recording()))
+    for setting in ({"epilogue_fusion": False}, {"post_grad_custom_post_pass": in_order}):
+        with torch._inductor.config.patch(setting):
+            others.append(key_of(*small_recording()))
     compiler = tmp_path / "c++"
     compiler.write_text("#!/bin/sh\necho another version >&2")
     compiler.chmod(0o755)
