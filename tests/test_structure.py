@@ -89,6 +89,7 @@ ORDER = {  # what each package may import of the others
         "air.errors",
         "air.fields",
         "air.model.images",
+        "air.model.sizes",
         "air.runs.files",
         "air.runs.lock",
     },
@@ -109,6 +110,7 @@ ORDER = {  # what each package may import of the others
     "air.config": {
         "air.errors",
         "air.fields",
+        "air.data.ground",
         "air.data.objects",
         "air.data.scenes",
         "air.model.air",

@@ -62,17 +62,18 @@ class Config:
             self.check_images(self.data.canvas_size, self.data.num_train)
         self.inference.check(self.model)
 
-    def check_images(self, x_size: int, num_train: int) -> None:
+    def check_images(self, x_size: int, num_train: int, num_channels: int = 1) -> None:
         """Check what depends on the images, which a file of the user's tells only when it is read.
 
         Args:
             x_size: width and height of an image, in pixels.
             num_train: number of training images.
+            num_channels: of an image.
 
         Raises:
             ConfigError: no model has these sizes, or a batch is larger than the data.
         """
-        self.model.check(x_size)
+        self.model.check(x_size, num_channels)
         if self.train.batch_size > num_train:
             raise ConfigError(
                 f"train.batch_size: must be at most the {num_train} training images, "
@@ -103,12 +104,13 @@ class Config:
         keys = self.model.automatic
         if not keys:
             return self
+        from air.data.ground import grounds_of
         from air.data.objects import typical_objects
         from air.data.scenes import sampled
 
         images = sampled(train)
         try:
-            objects = typical_objects(images)
+            objects = typical_objects(images, grounds_of(images))
         except ValueError as error:
             raise ConfigError(
                 f"{' and '.join(keys)}: must be given as a number, got 'auto', which finds no "
@@ -117,11 +119,12 @@ class Config:
         model = self.model.fitted(train.x_size, objects.size, objects.spread)
         return replace(self, model=model)  # type: ignore[type-var]
 
-    def build_model(self, x_size: int) -> AIR:
+    def build_model(self, x_size: int, num_channels: int = 1) -> AIR:
         """Return a new model.
 
         Args:
             x_size: width and height of an image, in pixels.
+            num_channels: of an image.
 
         Raises:
             ConfigError: a number of the model's is still `auto`; see `fitted_to`.
@@ -130,6 +133,7 @@ class Config:
 
         return AIR(
             x_size=x_size,
+            num_channels=num_channels,
             attention=self.attention,
             background=self.background,
             compositing=self.compositing,

@@ -9,12 +9,30 @@ from numpy.typing import NDArray
 
 from air.errors import DataError
 from air.model.images import BYTES_OF_0_AND_1
+from air.model.sizes import CHANNELS
+
+
+def channels_axis(shape: tuple[int, ...]) -> int | None:
+    """Return which dimension of images counts their channels, 1 or 3; None where none does.
+
+    (N, S, S, 3) is what images are stored as; (N, 3, S, S), and a single channel on either side,
+    are as other libraries have them.
+    """
+    for axis in (3, 1) if len(shape) == 4 else ():
+        if shape[axis] in CHANNELS:
+            return axis
+    return None
 
 
 def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
     """Check the shape and type of images, which a file's header tells."""
-    if len(shape) != 3 or shape[1] != shape[2]:
-        raise DataError(f"{where}: must be square images of shape (N, S, S), got {shape}")
+    axis = channels_axis(shape)
+    sides = shape[1:] if axis is None else np.delete(shape[1:], axis - 1)
+    if len(sides) != 2 or sides[0] != sides[1]:
+        raise DataError(
+            f"{where}: must be square images of shape (N, S, S), or (N, S, S, 3) in colour, "
+            f"got {shape}"
+        )
     if 0 in shape:
         raise DataError(f"{where}: must hold at least one image, got {shape}")
     if dtype not in (np.uint8, np.bool_) and not np.issubdtype(dtype, np.floating):
@@ -22,8 +40,19 @@ def check_image_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -
 
 
 def checked_pixels(x: NDArray[Any], where: str) -> NDArray[Any]:
-    """Return images (N, S, S) as uint8, or as float32 in [0, 1]; False and True as 0 and 255."""
+    """Return images as uint8, or as float32 in [0, 1]; False and True as 0 and 255.
+
+    Args:
+        x: of a shape that `check_image_form` takes.
+        where: it is, for errors.
+
+    Returns:
+        (N, S, S) or, in colour, (N, S, S, 3).
+    """
     check_image_form(x.shape, x.dtype, where)
+    axis = channels_axis(x.shape)
+    if axis is not None:
+        x = x.squeeze(axis) if x.shape[axis] == 1 else np.ascontiguousarray(np.moveaxis(x, axis, 3))
     if x.dtype == np.bool_:
         return x.astype(np.uint8) * np.uint8(255)
     if x.dtype == np.uint8:
@@ -82,7 +111,7 @@ def checked_labels(
 
 
 def checked_masks(masks: NDArray[Any], shape: tuple[int, ...], where: str) -> NDArray[np.uint8]:
-    """Return masks of the images' shape as uint8."""
+    """Return masks of a shape (N, S, S) as uint8."""
     check_shape(masks.shape, shape, where)
     check_integers(masks, where)
     if masks.min() < 0 or masks.max() > 255:

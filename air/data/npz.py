@@ -1,6 +1,6 @@
 """The user's own images, from NumPy's .npz files.
 
-    x       (N, S, S)     uint8, bool, or floating point in [0, 1]; required
+    x       (N, S, S)     uint8, bool, or floating point in [0, 1]; (N, S, S, 3) in colour; required
     count   (N,)          integers from 0: number of objects in each image; optional
     boxes   (N, M, 4)     x0, y0, x1, y1 in pixels, nan where there is no object; optional
     labels  (N, M)        integers: class of each object, -1 where there is none; optional
@@ -56,10 +56,10 @@ def load_npz(config: NpzConfig) -> Data:
     if config.test_path is None:
         return _hold_out(scenes, config)
     test = read_scenes(config.test_path, "data.test_path")
-    if test.x_size != scenes.x_size:
+    if test.image_shape != scenes.image_shape:
         raise DataError(
-            f"data.test_path: {config.test_path}: x: must have images of {scenes.x_size} x "
-            f"{scenes.x_size} pixels as in {config.path}, got {test.x_size} x {test.x_size}"
+            f"data.test_path: {config.test_path}: x: must have images of the shape "
+            f"{scenes.image_shape} as in {config.path}, got {test.image_shape}"
         )
     return Data(train=scenes, test=test)
 
@@ -100,7 +100,7 @@ def read_scenes(path: str, field: str) -> Scenes:
         max_objects = "M" if boxes is None else boxes.shape[1]
         labels = checked_labels(labels, len(images), max_objects, f"{where}: labels")
     if masks is not None:
-        masks = checked_masks(masks, images.shape, f"{where}: masks")
+        masks = checked_masks(masks, images.shape[:3], f"{where}: masks")
     return Scenes(
         images=torch.from_numpy(images),
         count=None if count is None else torch.from_numpy(count),

@@ -14,31 +14,32 @@ _LIGHT = 0.5  # from here on, a background is nearer to white than to black
 _BACKGROUND = 0.25  # of all pixels, at least; images in which no brightness has so many have none
 
 
-def remarks(train: TrainingScenes) -> list[str]:
+def remarks(train: TrainingScenes, on_black: bool = True) -> list[str]:
     """Say, in one line each, what is odd about training images.
 
     Args:
         train: the scenes; a sample of at most 1000 of them, spread over all, is read.
+        on_black: whether the model has nothing behind its objects.
 
     Returns:
         A line if nearly all images are of one brightness, or the same picture; and one if their
-        background is light. Mostly none.
+        background is light and the model's black. Mostly none.
     """
     images = sampled(train)
-    lines = (_constant(images), _light(images))
+    lines = (_constant(images), _light(images) if on_black else None)
     return [line for line in lines if line is not None]
 
 
 def _constant(images: Tensor) -> str | None:
-    """Measure the contrast within images (N, S, S), then between them."""
-    contrast = images.amax((1, 2)) - images.amin((1, 2))
+    """Measure the contrast within images (N, channels, S, S), then between them."""
+    contrast = (images.amax((2, 3)) - images.amin((2, 3))).amax(1)
     share = _share(contrast < FAINT)
     if share >= _NEARLY_ALL:
         return (
             f"{share:.0%} of the training images sampled have nearly one brightness throughout; "
             "it must run from 0 to 255 (uint8) or from 0 to 1 (floats)"
         )
-    distance = (images - images.mean(0)).abs().amax((1, 2))
+    distance = (images - images.mean(0)).abs().flatten(1).amax(1)
     share = _share(distance < FAINT)
     if share >= _NEARLY_ALL and len(images) > 1:
         return f"{share:.0%} of the training images sampled are the same picture, but for noise"
@@ -54,8 +55,8 @@ def _light(images: Tensor) -> str | None:
     brightness = images.flatten()[levels == level].mean()
     return (
         f"the most frequent brightness of the training images is {brightness:.2f}, where 0 is "
-        "black and 1 white: the model adds bright objects to black, so invert images with a light "
-        "background (255 - x, or 1 - x for floats)"
+        "black and 1 white: the model adds bright objects to black; background=image "
+        "compositing=over takes objects on any ground"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from air.model.images import to_unit
+from air.model.images import num_channels, planes, to_unit
 
 # Contrast, of 256 grey levels. At the presets' likelihood_sd of 0.3, an object of 100 pixels that
 # stands out by less gains 2 nats at most, about what it costs.
@@ -29,6 +29,11 @@ class TrainingScenes(Protocol):
     @property
     def x_size(self) -> int:
         """Width and height of an image, in pixels."""
+        ...
+
+    @property
+    def num_channels(self) -> int:
+        """1 of grey images, 3 of images in colour."""
         ...
 
     @property
@@ -55,7 +60,8 @@ class Scenes:
     """N square images with their truth; what is not known is None.
 
     Attributes:
-        images: (N, x_size, x_size), uint8 in 0..255 or float32 in [0, 1].
+        images: (N, x_size, x_size), or (N, x_size, x_size, 3) in colour: uint8 in 0..255, or
+            float32 in [0, 1].
         count: number of objects, (N,) int64, or None.
         labels: class of each object, (N, max_objects) int64, -1 where there is no object, or None.
         boxes: tight boxes [x0, y0, x1, y1] in pixels, (N, max_objects, 4) float32, or None.
@@ -77,7 +83,17 @@ class Scenes:
     @property
     def x_size(self) -> int:
         """Width and height of an image, in pixels."""
-        return self.images.shape[-1]
+        return self.images.shape[1]
+
+    @property
+    def num_channels(self) -> int:
+        """1 of grey images, 3 of images in colour."""
+        return num_channels(self.images.shape)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(x_size, x_size), or (x_size, x_size, 3) in colour."""
+        return tuple(self.images.shape[1:])
 
     @property
     def max_count(self) -> int | None:
@@ -141,12 +157,12 @@ def evenly_spread(num_scenes: int, num: int) -> Tensor:
 
 
 def sampled(train: TrainingScenes) -> Tensor:
-    """Return some of the training images, spread over all, (at most 1000, x_size, x_size).
+    """Return at most 1000 of the training images, (N, channels, x_size, x_size), spread over all.
 
     They are floats in [0, 1], on the CPU. Of images larger than 64 pixels there are fewer.
     """
     num = min(_MAX_SAMPLE, max(2, _MAX_PIXELS // train.x_size**2))
-    return to_unit(train.subset(evenly_spread(len(train), num)).images, "cpu")
+    return planes(to_unit(train.subset(evenly_spread(len(train), num)).images, "cpu"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Images that need not fit in memory: a folder of NumPy's .npy files.
 
-    train-*.npy, or train.npy    (n, S, S)     uint8, bool, or floats in [0, 1]; n of each file
+    train-*.npy, or train.npy    (n, S, S)     uint8, bool, or floats in [0, 1]; n of each file;
+                                               (n, S, S, 3) in colour
     train-*.count.npy            (n,)          integers from 0; this and the next are optional
     train-*.labels.npy           (n, M)        integers: class of each object, -1 for none
     train-*.boxes.npy            (n, M, 4)     x0, y0, x1, y1 in pixels, nan for none
@@ -62,10 +63,10 @@ def load_shards(config: ShardsConfig) -> Data:
     else:
         field, test_path = "data.test_path", config.test_path
     test = read_scenes(test_path, field)
-    if test.x_size != train.x_size:
+    if test.image_shape != train.image_shape:
         raise DataError(
-            f"{field}: {test_path}: x: must have images of {train.x_size} x {train.x_size} pixels "
-            f"as in {train.images.files[0].path.name}, got {test.x_size} x {test.x_size}"
+            f"{field}: {test_path}: x: must have images of the shape {train.image_shape} as in "
+            f"{train.images.files[0].path.name}, got {test.image_shape}"
         )
     return Data(train=train, test=test)
 

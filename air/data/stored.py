@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from air.data.ahead import ReadAhead
+from air.data.checks import channels_axis
 from air.data.scenes import Batches, BatchIndices, Scenes
 from air.errors import DataError
 
@@ -128,7 +129,7 @@ class StoredScenes:
     """Scenes on disk, to train on; what is not known is None.
 
     Attributes:
-        images: rows (x_size, x_size).
+        images: rows (x_size, x_size) or (x_size, x_size, 3).
         count: rows ().
         labels: rows (max_objects,).
         boxes: rows (max_objects, 4).
@@ -147,7 +148,20 @@ class StoredScenes:
     @property
     def x_size(self) -> int:
         """Width and height of an image, in pixels."""
-        return self.images.files[0].shape[-1]
+        return self.images.files[0].shape[2]
+
+    @property
+    def num_channels(self) -> int:
+        """1 of grey images, 3 of images in colour."""
+        shape = self.images.files[0].shape
+        axis = channels_axis(shape)
+        return 1 if axis is None else shape[axis]
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(x_size, x_size), or (x_size, x_size, 3) in colour."""
+        size = (self.x_size, self.x_size)
+        return size if self.num_channels == 1 else (*size, self.num_channels)
 
     def subset(self, indices: slice | Tensor) -> Scenes:
         """Read some of the scenes, with their truth, into memory.

@@ -65,13 +65,13 @@ def log_weights(air: AIR, image: Tensor, num_samples: int, z_pres_prior_p: Prese
 
     Args:
         air: whose model and guide are run.
-        image: (x_size, x_size), in [0, 1].
+        image: (x_size, x_size) or (x_size, x_size, 3), in [0, 1].
         num_samples: how many.
         z_pres_prior_p: step -> trial probability of its object.
     """
     blocks = []
     for start in range(0, num_samples, _BLOCK):
-        copies = image.expand(min(_BLOCK, num_samples - start), -1, -1)
+        copies = image.expand(min(_BLOCK, num_samples - start), *image.shape)
         with OwnParameters():
             guide: Any = poutine.trace(air.guide).get_trace(copies, z_pres_prior_p=z_pres_prior_p)
             replayed = poutine.replay(air.model, trace=guide)

@@ -16,7 +16,7 @@ from air.errors import ConfigError, DataError, NotKnownError
 from air.evaluation.subject import Measurement, Subject, infer_in_batches
 from air.fields import config_values
 from air.model.air import AIR
-from air.model.images import to_unit
+from air.model.images import pictures, planes, to_unit
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +76,14 @@ def _drawn(name: str, data: SceneConfig, changes: dict[str, Any]) -> tuple[Tenso
 
 def shown(air: AIR, images: Tensor) -> Tensor:
     """Return images as a model can look at them: as they are, or else scaled to its own size."""
-    return images if images.shape[-1] in air.image_sizes else scaled(images, air.x_size)
+    return images if images.shape[1] in air.image_sizes else scaled(images, air.x_size)
 
 
 def scaled(images: Tensor, x_size: int) -> Tensor:
-    """Scale images (N, S, S) to (N, x_size, x_size), in [0, 1]; averages where it shrinks."""
-    pixels = to_unit(images, "cpu").unsqueeze(1)
+    """Scale images to x_size pixels, floats in [0, 1]; averages where it shrinks."""
+    pixels = planes(to_unit(images, "cpu"))
     resized = F.interpolate(pixels, size=(x_size, x_size), mode="bilinear", antialias=True)
-    return resized.squeeze(1).clamp(0, 1)
+    return pictures(resized).clamp(0, 1)
 
 
 def _inferred(subject: Subject, images: Tensor, most: int) -> Tensor:

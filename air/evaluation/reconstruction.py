@@ -11,7 +11,7 @@ from torchmetrics.functional.image import (
 )
 
 from air.evaluation.subject import Measurement, Subject
-from air.model.images import to_unit
+from air.model.images import planes, to_unit
 
 
 def reconstruction(subject: Subject) -> Iterator[tuple[str, Measurement]]:
@@ -22,14 +22,12 @@ def reconstruction(subject: Subject) -> Iterator[tuple[str, Measurement]]:
         psnr: peak signal-to-noise ratio of all images together, in dB.
         ssim: structural similarity, mean over images.
     """
-    images = to_unit(subject.scenes.images, "cpu")
-    canvases = subject.posterior.reconstruction
+    images = planes(to_unit(subject.scenes.images, "cpu"))
+    canvases = planes(subject.posterior.reconstruction)
     yield "squared_error", (images - canvases).square().mean().item()
     yield "psnr", peak_signal_noise_ratio(canvases, images, data_range=1.0).item()
     similarities = [
-        structural_similarity_index_measure(
-            canvas.unsqueeze(1), image.unsqueeze(1), data_range=1.0, reduction="none"
-        )
+        structural_similarity_index_measure(canvas, image, data_range=1.0, reduction="none")
         for canvas, image in zip(
             canvases.split(subject.config.batch_size),
             images.split(subject.config.batch_size),

@@ -38,12 +38,15 @@ class Subject:
     config: EvaluateConfig
 
     def objects(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield slices of the scenes and their objects, (n, T, x_size, x_size), absent ones too."""
+        """Yield slices of the scenes and the pixels that objects take, (n, T, x_size, x_size).
+
+        Absent objects have theirs too.
+        """
         model, posterior, x_size = self.run.air.model, self.posterior, self.scenes.x_size
         for start in range(0, len(self.scenes), self.config.batch_size):
             part = slice(start, start + self.config.batch_size)
             with torch.no_grad():
-                yield part, model.place(posterior.z_where[part], posterior.z_what[part], x_size)
+                yield part, model.coverage(posterior.z_where[part], posterior.z_what[part], x_size)
 
 
 # Yields names and values; the evaluator's own name is put before them.
@@ -66,11 +69,11 @@ def build_subject(run: TrainedRun, config: EvaluateConfig) -> Subject:
     """Load the scenes and infer what is in them.
 
     Raises:
-        ConfigError: the model cannot look at images of their size.
+        ConfigError: the model cannot look at images of their size or with their channels.
         DataError: the data cannot be read.
     """
     scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
-    run.check_size(scenes.x_size)
+    run.check_images(scenes.x_size, scenes.num_channels)
     posterior = infer_in_batches(run.air, scenes.images, config, "inferring")
     return Subject(run, scenes, posterior, config)
 
@@ -82,7 +85,7 @@ def infer_in_batches(
 
     Args:
         air: a trained model.
-        images: (N, x_size, x_size).
+        images: (N, x_size, x_size) or (N, x_size, x_size, 3).
         config: how many at a time and, unless given, how many steps.
         what: is being done, for the bar.
         num_steps: the most objects to look for.

@@ -44,8 +44,8 @@ def arranged(
         here = places[:, :, t]  # (num_places, n, 3)
         if chosen:
             here = torch.where(touches[:, t, None], beside(torch.stack(chosen), here), here)
-        alone = model.place(here.unsqueeze(-2), objects.z_what[:, t : t + 1], size).squeeze(-3)
-        canvases = canvas + objects.z_pres[:, t, None, None] * alone  # (num_places, n, size, size)
+        taken = model.coverage(here.unsqueeze(-2), objects.z_what[:, t : t + 1], size).squeeze(-3)
+        canvases = canvas + objects.z_pres[:, t, None, None] * taken  # (num_places, n, size, size)
         too_much = (canvases - 1).relu().sum((-1, -2))
         best = too_much.argmin(0).view(1, -1, 1, 1)  # the first of those that are as good
         chosen.append(here.take_along_dim(best[..., 0], 0)[0])  # (n, 3)

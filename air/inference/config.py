@@ -54,6 +54,7 @@ class DreamsConfig:
     codes: Literal["prior", "posterior"]  # whether z_what is that of objects found in the batch
     num_places: PositiveInt  # tried for each object, so that objects do not pile up
     touching: Share  # the share of objects that lie beside another one of the dream
+    noise: bool  # whether dreams have pixel noise, as large as that of the batch's backgrounds
 
     def shared_by(self, num_processes: int) -> DreamsConfig:
         """Return what each of several processes does, which together dream as configured.
@@ -77,6 +78,7 @@ class DreamsConfig:
                 self.codes,
                 self.num_places,
                 self.touching,
+                self.noise,
             )
         ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import torch
+from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
@@ -13,16 +14,20 @@ from air.model.air import AIR
 from air.model.canvas import ObjectLatents
 from air.model.full_path import FullPath, full_path
 from air.model.guide import Guide
+from air.model.images import in_type_of
 from air.model.sites import Z_PRES, Z_WHAT, Z_WHERE, latent_of
 
 Codes = Literal["prior", "posterior"]
+
+_SD_OF_MEDIAN = 1.4826  # of a normal's absolute values
+_MAX_SAMPLE = 10_000  # pixels for a median
 
 
 class Dreams(NamedTuple):
     """Scenes of the model's own making, whose objects are known."""
 
     objects: ObjectLatents  # with a dimension of steps before the last
-    images: Tensor  # (n, x_size, x_size), in [0, 1]
+    images: Tensor  # (n, x_size, x_size) or (n, x_size, x_size, 3), in [0, 1]
 
 
 class SleepPhase:
@@ -43,6 +48,7 @@ class SleepPhase:
         codes: where z_what comes from: the prior, or objects that the guide finds in the batch.
         num_places: tried for each object of a dream, so that objects do not pile up.
         touching: the share of objects that lie beside another one of the dream.
+        noise: whether dreams have pixel noise, as large as that of the batch's backgrounds.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class SleepPhase:
         codes: Codes = "prior",
         num_places: int = 1,
         touching: float = 0.0,
+        noise: bool = False,
     ) -> None:
         self.name = "sleep"
         self.weight = weight
@@ -61,6 +68,7 @@ class SleepPhase:
         self.codes = codes
         self.num_places = num_places
         self.touching = touching
+        self.noise = noise
 
     def __call__(self, air: AIR, images: Tensor, path: FullPath | None = None) -> Tensor:
         """Return the mean of -log q over new dreams, in nats; see `Term`."""
@@ -72,23 +80,62 @@ class SleepPhase:
 
         Args:
             air: what dreams.
-            images: (N, x_size, x_size), in [0, 1]: whose objects' codes may be used.
+            images: (N, x_size, x_size) or (N, x_size, x_size, 3), in [0, 1]: whose objects'
+                codes and whose backgrounds may be used.
             path: the guide's on these images; without it the guide is asked again.
         """
-        objects, background = air.model.draw(self.batch_size, lambda t: 0.5)  # its z_pres is unused
+        like_the_batch = self.codes == "posterior"
+        if path is None and (like_the_batch or self.noise):
+            path = full_path(air.guide, images)
+        behind = shuffled(backgrounds(path), self.batch_size) if path and like_the_batch else {}
+        with poutine.condition(data=behind):
+            # z_pres is not used.
+            objects, background = air.model.draw(self.batch_size, lambda t: 0.5)
         device = objects.z_pres.device
         most = min(self.max_objects or air.num_steps, air.num_steps)
         count = torch.randint(most + 1, (self.batch_size, 1), device=device)
         z_pres = (torch.arange(air.num_steps, device=device) < count).to(objects.z_pres)
         objects = objects._replace(z_pres=z_pres)
-        if self.codes == "posterior":
-            found = full_path(air.guide, images) if path is None else path
-            z_what = found_codes(found, z_pres.numel()).view_as(objects.z_what)
+        if path and like_the_batch:
+            z_what = found_codes(path, z_pres.numel()).view_as(objects.z_what)
             objects = objects._replace(z_what=z_what)
         z_where = arranged(air.model, objects, self.num_places, self.touching)
         objects = objects._replace(z_where=z_where)
-        # Real pixels end at 1, and no noise is added to them.
-        return Dreams(objects, air.model.render(objects, background).clamp(0, 1))
+        dreamt = air.model.render(objects, background)
+        if path and self.noise:
+            dreamt = dreamt + noise_sd(air, images, path) * torch.randn_like(dreamt)
+        return Dreams(objects, dreamt.clamp(0, 1))  # as real pixels end there
+
+
+def backgrounds(path: FullPath) -> dict[str, Tensor]:
+    """Return the latents of what a guide finds behind the objects, by their sites."""
+    return {name: path.trace.nodes[name]["value"] for name in path.q if latent_of(name) == name}
+
+
+def shuffled(latents: dict[str, Tensor], num: int) -> dict[str, Tensor]:
+    """Return latents (N, …) of as many images, drawn with replacement, all of the same ones."""
+    for value in latents.values():
+        which = torch.randint(len(value), (num,), device=value.device)
+        return {name: of_each[which] for name, of_each in latents.items()}
+    return {}
+
+
+def noise_sd(air: AIR, images: Tensor, path: FullPath) -> Tensor:
+    """Estimate the standard deviation of pixels around what lies behind the objects, a scalar.
+
+    It is taken from the median of distances, as most pixels show no object.
+
+    Args:
+        air: whose background it is.
+        images: (N, x_size, x_size) or (N, x_size, x_size, 3), in [0, 1].
+        path: the guide's on these images.
+    """
+    batch = in_type_of(air.guide.z_where_init, images)
+    with poutine.condition(data=backgrounds(path)):
+        background = air.model.canvas.background.draw(len(batch), batch.shape[-1])
+    distance = batch if background is None else batch - background
+    some = distance.flatten()[:: max(1, distance.numel() // _MAX_SAMPLE)]
+    return _SD_OF_MEDIAN * some.abs().median()
 
 
 def found_codes(path: FullPath, num: int) -> Tensor:
@@ -117,8 +164,11 @@ def recalled(guide: Guide, dreams: Dreams) -> Tensor:
         dreams: scenes and their objects.
     """
     recall = _Recall(dreams.objects)
+    with torch.no_grad():  # dreams teach the guide about objects, and the model nothing
+        images = in_type_of(guide.z_where_init, dreams.images)
+        background = guide.background.infer(images)
     with recall:
-        guide(dreams.images)
+        guide(dreams.images, background=background)
     return recall.log_q
 
 

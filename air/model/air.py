@@ -76,8 +76,10 @@ class AIR(ProgramModule):
         background: what lies behind the objects; nothing by default.
         compositing: how objects make one image; they add up by default.
         likelihood: what an image is, given the canvas; normal with `likelihood_sd` by default.
+        num_channels: of an image: 1 for grey, 3 for colour.
 
     Attributes:
+        num_channels: as given.
         model: the program `model`, a `GenerativeModel`.
         guide: the program `guide`, a `Guide`.
 
@@ -120,6 +122,7 @@ class AIR(ProgramModule):
         background: BackgroundConfig | None = None,
         compositing: CompositingConfig | None = None,
         likelihood: LikelihoodConfig | None = None,
+        num_channels: int = 1,
     ) -> None:
         super().__init__()
         if use_cuda and not torch.cuda.is_available():
@@ -127,6 +130,7 @@ class AIR(ProgramModule):
         sizes = Sizes(
             num_steps=num_steps,
             x_size=x_size,
+            num_channels=num_channels,
             window_size=window_size,
             z_what_size=z_what_size,
             rnn_hidden_size=rnn_hidden_size,
@@ -149,19 +153,23 @@ class AIR(ProgramModule):
 
         canvas = Canvas(
             window_size,
-            compositing.build(sizes) if compositing else Sum(),
+            compositing.build(sizes) if compositing else Sum(num_channels),
             background.build(sizes) if background else NoBackground(),
         )
         if attention:
             attend = attention.build(sizes, z_where_prior)
         else:
             attend = RecurrentAttention(sizes, z_where_prior)
-        encode = Encoder(window_pixels, encoder_net, z_what_size, layer)
+        # What lies behind the objects is part of what is cropped, where there is something.
+        num_views = 1 if isinstance(canvas.background, NoBackground) else 2
+        encode = Encoder(num_views * num_channels * window_pixels, encoder_net, z_what_size, layer)
+        output_bias = torch.zeros(canvas.compositing.num_layers, window_pixels)
+        output_bias[canvas.compositing.biased] = decoder_output_bias or 0.0
         decode = Decoder(
-            canvas.compositing.num_layers * window_pixels,
+            output_bias.numel(),
             decoder_net,
             z_what_size,
-            decoder_output_bias,
+            output_bias.flatten(),
             decoder_output_use_sigmoid,
             layer,
         )
@@ -171,6 +179,7 @@ class AIR(ProgramModule):
         elif use_baselines:
             baseline = NeuralBaseline(sizes, bl_predict_net, baseline_scalar, use_masking)
 
+        self.num_channels = num_channels
         self.model = GenerativeModel(
             num_steps,
             z_what_size,
@@ -213,8 +222,8 @@ class AIR(ProgramModule):
         """Find, count and describe the objects of a user's images; see `air.model.posterior.infer`.
 
         Args:
-            images: (N, S, S), a tensor or array: uint8, bool, or floats in [0, 1]. S is one of
-                `image_sizes`.
+            images: (N, S, S) or, of a model of colour images, (N, S, S, 3), a tensor or array:
+                uint8, bool, or floats in [0, 1]. S is one of `image_sizes`.
             num_steps: the most objects to look for; the model's own number by default.
             sample: draw, instead of posterior means and the most probable count.
 
@@ -222,7 +231,8 @@ class AIR(ProgramModule):
             ValueError: there are no images, or they have another shape or type; floats are not
                 finite or not in [0, 1], or bytes are 0 and 1; `num_steps` is below 1.
         """
-        return self.infer_scenes(checked_images(images, self.image_sizes), num_steps, sample=sample)
+        checked = checked_images(images, self.image_sizes, self.num_channels)
+        return self.infer_scenes(checked, num_steps, sample=sample)
 
     def infer_scenes(
         self, images: Tensor, num_steps: int | None = None, *, sample: bool = False
@@ -230,11 +240,22 @@ class AIR(ProgramModule):
         """Do as `infer`, without a check: of images of scenes, which were checked all together.
 
         Args:
-            images: (N, S, S), uint8, or floats in [0, 1]. S is one of `image_sizes`.
+            images: (N, S, S) or (N, S, S, 3), uint8, or floats in [0, 1]; S is one of
+                `image_sizes`.
             num_steps: the most objects to look for; the model's own number by default.
             sample: draw, instead of posterior means and the most probable count.
         """
         return infer(self.model, self.guide, images, num_steps, sample=sample)
+
+    def start_at(self, images: Tensor, grounds: Tensor) -> None:
+        """Begin with a background like those of training images.
+
+        Args:
+            images: (N, channels, x_size, x_size), some of them, floats in [0, 1].
+            grounds: what has been found to lie behind their objects, likewise.
+        """
+        images, grounds = (of.to(self.device, self.dtype) for of in (images, grounds))
+        self.model.canvas.background.start_at(images, grounds)
 
     @property
     def num_steps(self) -> int:

@@ -27,7 +27,11 @@ class Baseline(nn.Module):
     any_size: ClassVar[bool] = False
 
     def start(self, images: Tensor) -> Any:
-        """Return the first state, with what is taken from images (n, x_size, x_size) once: none."""
+        """Return the first state, with what is taken from images once: none.
+
+        Args:
+            images: (n, channels, x_size, x_size).
+        """
         return None
 
     def forward(self, state: Any, previous: ObjectLatents) -> tuple[dict[str, Any], Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -55,22 +55,45 @@ class Compositing(nn.Module):
     """How placed objects make one canvas; each kind is a subclass.
 
     Attributes:
-        num_layers: images that the decoder gives for each object.
+        num_layers: planes that the decoder gives for each object.
+        biased: those of them that the decoder's output bias is added to.
     """
 
     num_layers: int
+    biased: slice = slice(None)
+
+    def to_place(self, windows: Tensor) -> Tensor:
+        """Return what of decoded windows is placed, (..., num_layers, S, S) both: themselves."""
+        return windows
+
+    def coverage(self, layers: Tensor) -> Tensor:
+        """Return how much of each pixel an object takes: (..., num_layers, S, S) -> (..., S, S)."""
+        raise NotImplementedError
 
     def alone(self, layers: Tensor) -> Tensor:
-        """Return what each object shows by itself: (..., num_layers, S, S) -> (..., S, S)."""
+        """Show objects by themselves: (..., num_layers, S, S) -> (..., channels, S, S)."""
+        raise NotImplementedError
+
+    def shares(self, z_pres: Tensor, layers: Tensor) -> Tensor:
+        """Return how much of each pixel is the background's and each object's, where it is seen.
+
+        Args:
+            z_pres: (n, num_steps), 0 or 1.
+            layers: (n, num_steps, num_layers, S, S), of every object, placed.
+
+        Returns:
+            (n, 1 + num_steps, S, S), the background first.
+        """
         raise NotImplementedError
 
     def forward(self, z_pres: Tensor, layers: Tensor, background: Tensor | None) -> Painted:
         """Compose the objects that are present.
 
         Args:
-            z_pres: (..., n, num_steps), 0 or 1; leading dimensions hold other choices of objects.
+            z_pres: (..., n, num_steps), 0 or 1, and no 1 after a 0; leading dimensions hold other
+                numbers of objects.
             layers: (n, num_steps, num_layers, S, S), of every object, placed.
-            background: (n, S, S), or None for black.
+            background: (n, channels, S, S), or None for black.
         """
         raise NotImplementedError
 
@@ -82,15 +105,23 @@ class Background(nn.Module):
         any_size: whether it lies behind images of any size, or of the model's own alone.
     """
 
-    any_size: ClassVar[bool] = False
+    any_size: bool = False
 
     def draw(self, n: int, x_size: int) -> Tensor | None:
-        """Draw n backgrounds in the program `model`, (n, x_size, x_size), or None for black."""
+        """Draw n backgrounds in the program `model`, (n, channels, x_size, x_size), or None."""
         raise NotImplementedError
 
     def infer(self, images: Tensor) -> Tensor | None:
-        """Infer the backgrounds of images (n, S, S) in the program `guide`; None for black."""
+        """Infer those of images (n, channels, S, S) in the program `guide`; None for black."""
         raise NotImplementedError
+
+    def start_at(self, images: Tensor, grounds: Tensor) -> None:
+        """Begin with what lies behind the objects of some training images; here with nothing.
+
+        Args:
+            images: (n, channels, S, S).
+            grounds: what has been found to lie behind their objects, likewise.
+        """
 
 
 class Likelihood(nn.Module):
@@ -119,7 +150,7 @@ class Canvas(nn.Module):
     def layers(self, decoded: Tensor) -> Tensor:
         """Return decoded objects as windows: (..., pixels) -> (..., num_layers, size, size)."""
         size = (self.compositing.num_layers, self.window_size, self.window_size)
-        return decoded.unflatten(-1, size)
+        return self.compositing.to_place(decoded.unflatten(-1, size))
 
     def place(self, z_where: Tensor, decoded: Tensor, x_size: int) -> Tensor:
         """Place decoded objects, each on a canvas of its own.

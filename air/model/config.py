@@ -59,17 +59,19 @@ class ModelConfig:
     pos_prior_sd: PositiveRealOrAuto
     likelihood_sd: PositiveReal
 
-    def check(self, x_size: int) -> None:
+    def check(self, x_size: int, num_channels: int = 1) -> None:
         """Raise `ConfigError` if no model has these sizes.
 
         Args:
             x_size: width and height of an image, in pixels.
+            num_channels: of an image.
         """
         from air.model.sizes import Sizes
 
-        names = [field.name for field in fields(Sizes) if field.name != "x_size"]
+        of_images: dict[str, Any] = {"x_size": x_size, "num_channels": num_channels}
+        names = [field.name for field in fields(Sizes) if field.name not in of_images]
         try:
-            Sizes(x_size=x_size, **{name: getattr(self, name) for name in names})
+            Sizes(**of_images, **{name: getattr(self, name) for name in names})
         except ValueError as error:
             raise ConfigError(f"model.{error}") from None
 
@@ -188,7 +190,47 @@ class NoBackgroundConfig:
         return NoBackground()
 
 
-BackgroundConfig = NoBackgroundConfig
+@strict
+class ImageConfig:
+    """One learned image behind the objects of every scene, or one colour."""
+
+    kind: Literal["image"]
+    plain: bool  # whether it is one colour; if so, it lies behind images of any size
+
+    def build(self, sizes: Sizes) -> Background:
+        """Return a new background."""
+        from air.model.background.image import ImageBackground
+
+        return ImageBackground(sizes.num_channels, None if self.plain else sizes.x_size)
+
+
+@strict
+class VAEConfig:
+    """A background of its own behind each scene, from a short code of the whole image."""
+
+    kind: Literal["vae"]
+    z_background_size: PositiveInt
+    encoder_net: Layers  # hidden layers from an image to q(z_background)
+    decoder_net: Layers  # hidden layers from z_background to the background
+
+    def build(self, sizes: Sizes) -> Background:
+        """Return a new background."""
+        from air.model.background.vae import VAEBackground
+        from air.model.networks import non_linearity_layer
+
+        return VAEBackground(
+            sizes.num_channels,
+            sizes.x_size,
+            self.z_background_size,
+            self.encoder_net,
+            self.decoder_net,
+            non_linearity_layer(sizes.non_linearity),
+        )
+
+
+BackgroundConfig = Annotated[
+    NoBackgroundConfig | ImageConfig | VAEConfig, Field(discriminator="kind")
+]
 
 
 # --- how objects make one image -------------------------------------------------------------------
@@ -204,10 +246,32 @@ class SumConfig:
         """Return a new compositing."""
         from air.model.compositing.sum import Sum
 
-        return Sum()
+        return Sum(sizes.num_channels)
 
 
-CompositingConfig = SumConfig
+@strict
+class OverConfig:
+    """Objects cover one another and the background, the first in front."""
+
+    kind: Literal["over"]
+
+    def build(self, sizes: Sizes) -> Compositing:
+        """Return a new compositing.
+
+        Raises:
+            ConfigError: masks would not be held in (0, 1).
+        """
+        from air.model.compositing.over import Over
+
+        if not sizes.decoder_output_use_sigmoid:
+            raise ConfigError(
+                "model.decoder_output_use_sigmoid: must be true with compositing=over, whose masks "
+                "lie in (0, 1), got False"
+            )
+        return Over(sizes.num_channels)
+
+
+CompositingConfig = Annotated[SumConfig | OverConfig, Field(discriminator="kind")]
 
 
 # --- what an image is, given the canvas -----------------------------------------------------------

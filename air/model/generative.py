@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from air.model.canvas import Canvas, Likelihood, ObjectLatents, Painted, together
-from air.model.images import in_type_of
+from air.model.images import in_type_of, pictures
 from air.model.networks import Decoder
 from air.model.parameters import ProgramModule, register
 from air.model.presence import PresencePrior, default_z_pres_prior_p, presence, prior_logit
@@ -22,7 +22,7 @@ class Scene(NamedTuple):
     """What an image is made of."""
 
     objects: ObjectLatents  # of several steps
-    background: Tensor | None  # (n, x_size, x_size), or None for black
+    background: Tensor | None  # (n, channels, x_size, x_size), or None for black
 
 
 class GenerativeModel(ProgramModule):
@@ -73,7 +73,7 @@ class GenerativeModel(ProgramModule):
         """Explain images by objects: the program itself.
 
         Args:
-            data: (N, x_size, x_size), pixels in [0, 1].
+            data: (N, x_size, x_size) or (N, x_size, x_size, 3), pixels in [0, 1].
             batch_size: as in the guide, which draws the subsample.
             z_pres_prior_p: step -> trial probability of its object.
             num_steps: the most objects, if not the model's own number.
@@ -83,8 +83,8 @@ class GenerativeModel(ProgramModule):
         register("compositing", self.canvas.compositing)
         register("likelihood", self.likelihood)
         with pyro.plate(PLATE, data.shape[0], device=str(data.device)) as index:
-            batch = in_type_of(self.z_where_prior.mean, data[index])  # (n, x_size, x_size)
-            n, x_size = batch.shape[:2]
+            batch = in_type_of(self.z_where_prior.mean, data[index])
+            n, x_size = len(batch), batch.shape[-1]  # (n, channels, x_size, x_size)
             scene = self.draw(n, z_pres_prior_p, num_steps, x_size)
             pyro.sample(OBS, self.likelihood(self.paint(*scene, x_size)), obs=batch.flatten(1))
 
@@ -163,7 +163,7 @@ class GenerativeModel(ProgramModule):
         Args:
             objects: z_pres (..., n, num_steps), whose leading dimensions hold other choices among
                 the same objects; z_where (n, num_steps, 3); z_what (n, num_steps, z_what_size).
-            background: (n, x_size, x_size), or None for black.
+            background: (n, channels, x_size, x_size), or None for black.
             x_size: width and height of an image, in pixels, if not the model's own.
         """
         decoded = self.decode(objects.z_what)
@@ -177,16 +177,38 @@ class GenerativeModel(ProgramModule):
         background: Tensor | None = None,
         x_size: int | None = None,
     ) -> Tensor:
-        """Return the images that scenes come to, (..., n, x_size, x_size); as `paint`."""
+        """Return the images that scenes come to; as `paint`.
+
+        Returns:
+            (..., n, x_size, x_size) or, in colour, (..., n, x_size, x_size, 3).
+        """
         size = x_size or self.x_size
-        return self.paint(objects, background, size).pixels.unflatten(-1, (size, size))
+        canvas = self.paint(objects, background, size).pixels
+        return pictures(canvas.unflatten(-1, (-1, size, size)))
 
     def windows(self, z_what: Tensor) -> Tensor:
-        """Decode objects (..., z_what_size) to windows, (..., window_size, window_size)."""
-        return self.canvas.compositing.alone(self.canvas.layers(self.decode(z_what)))
+        """Decode objects (..., z_what_size) to pictures (..., window_size, window_size[, 3])."""
+        return pictures(self.canvas.compositing.alone(self.canvas.layers(self.decode(z_what))))
 
-    def place(self, z_where: Tensor, z_what: Tensor, x_size: int | None = None) -> Tensor:
-        """Decode objects and show each on a canvas of its own.
+    def segmentation(self, objects: ObjectLatents, x_size: int | None = None) -> Tensor:
+        """Return what each pixel mostly shows: 0 for the background, t + 1 for the t-th object.
+
+        Args:
+            objects: z_pres (n, num_steps); z_where (n, num_steps, 3); z_what (n, num_steps,
+                z_what_size).
+            x_size: width and height of an image, in pixels, if not the model's own.
+
+        Returns:
+            (n, x_size, x_size) uint8.
+        """
+        layers = self.canvas.place(
+            objects.z_where, self.decode(objects.z_what), x_size or self.x_size
+        )
+        shares = self.canvas.compositing.shares(objects.z_pres, layers)
+        return shares.argmax(1).to(torch.uint8)
+
+    def coverage(self, z_where: Tensor, z_what: Tensor, x_size: int | None = None) -> Tensor:
+        """Decode objects and say how much of each pixel each of them takes, were it alone.
 
         Args:
             z_where: (..., n, num_steps, 3); leading dimensions hold other places of the objects.
@@ -194,10 +216,10 @@ class GenerativeModel(ProgramModule):
             x_size: width and height of a canvas, in pixels, if not the model's own.
 
         Returns:
-            (..., n, num_steps, x_size, x_size).
+            (..., n, num_steps, x_size, x_size), mostly in [0, 1].
         """
         layers = self.canvas.place(z_where, self.decode(z_what), x_size or self.x_size)
-        return self.canvas.compositing.alone(layers)
+        return self.canvas.compositing.coverage(layers)
 
     def prior(
         self,
@@ -217,7 +239,7 @@ class GenerativeModel(ProgramModule):
 
         Returns:
             `((z_where, z_pres), images)`: a tensor (n, 3) and one (n, 1) for each step, and images
-            (n, x_size, x_size).
+            (n, x_size, x_size) or, in colour, (n, x_size, x_size, 3).
         """
         scene = self.draw(n, z_pres_prior_p, num_steps, x_size)
         z_pres, z_where, _ = scene.objects

@@ -30,7 +30,8 @@ class Guide(ProgramModule):
         window_size: width and height of a window, in pixels.
         z_what_size: length of an object's appearance code.
         attention: says whether there is a next object, and where to look.
-        encode: from a window to q(z_what).
+        encode: from a window to q(z_what); where there is a background, from the same window of
+            the image without it and of the image itself.
         background: infers what lies behind the objects.
         render: `GenerativeModel.render`, for the attention.
         baseline: for score-function gradients of z_pres.
@@ -74,14 +75,17 @@ class Guide(ProgramModule):
         *,
         z_pres_prior_p: PresencePrior = default_z_pres_prior_p,
         num_steps: int | None = None,
+        background: Tensor | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Infer the objects of images: the program itself.
 
         Args:
-            data: (N, x_size, x_size), pixels in [0, 1].
+            data: (N, x_size, x_size) or (N, x_size, x_size, 3), pixels in [0, 1].
             batch_size: how many of the N images to subsample; None or N for all, in order.
             z_pres_prior_p: taken so that `SVI` can call model and guide alike; not used.
             num_steps: the most objects, if not the model's own number.
+            background: what lies behind the objects, (N, channels, x_size, x_size), where that has
+                been inferred.
 
         Returns:
             z_where and z_pres: for each step a tensor (n, 3) and one (n, 1).
@@ -96,10 +100,10 @@ class Guide(ProgramModule):
         with pyro.plate(
             PLATE, data.shape[0], subsample_size=batch_size, device=str(data.device)
         ) as index:
-            batch = in_type_of(self.z_where_init, data[index])  # (n, x_size, x_size)
-            background = self.background.infer(batch)
+            batch = in_type_of(self.z_where_init, data[index])  # (n, channels, x_size, x_size)
+            behind = self.background.infer(batch) if background is None else background[index]
             render = partial(self.render, x_size=batch.shape[-1])
-            attention = self.attention.start(batch, background, render)
+            attention = self.attention.start(batch, behind, render)
             baseline = self.baseline.start(batch)
             # One row for all images, so that the first step's products with it are taken once.
             latents = ObjectLatents(
@@ -111,12 +115,17 @@ class Guide(ProgramModule):
             for t in range(self.num_steps if num_steps is None else num_steps):
                 look, attention = self.attention(attention, latents)
                 infer, baseline = self.baseline(baseline, latents)
-                latents = self.draw_object(t, look, latents.z_pres, infer)
+                view = look.view
+                if behind is not None:  # what is dark or light of its own accord
+                    view = torch.cat((view, batch), 1)
+                latents = self.draw_object(t, look, view, latents.z_pres, infer)
                 z_where.append(latents.z_where)
                 z_pres.append(latents.z_pres)
             return z_where, z_pres
 
-    def draw_object(self, t: int, look: Look, previous_z_pres: Tensor, infer: Any) -> ObjectLatents:
+    def draw_object(
+        self, t: int, look: Look, view: Tensor, previous_z_pres: Tensor, infer: Any
+    ) -> ObjectLatents:
         """Draw the t-th object: is it there, where, and what is it?"""
         z_pres = pyro.sample(
             at_step(Z_PRES, t), presence(look.z_pres_logit, previous_z_pres), infer=infer
@@ -126,7 +135,7 @@ class Guide(ProgramModule):
         q_where = dist.Normal(look.z_where_loc, look.z_where_scale)
         z_where = pyro.sample(at_step(Z_WHERE, t), q_where.mask(mask).to_event(1))  # (n, 3)
 
-        window = image_to_window(z_where, look.view, self.window_size)
+        window = image_to_window(z_where.unsqueeze(-2), view, self.window_size)
         q_what = dist.Normal(*self.encode(window.flatten(1)))
         z_what = pyro.sample(at_step(Z_WHAT, t), q_what.mask(mask).to_event(1))  # (n, z_what_size)
         return ObjectLatents(z_pres, z_where, z_what)

@@ -19,7 +19,7 @@ def to_unit(
     """Bring a batch to the device, then to floats in [0, 1]; uint8 travels as bytes.
 
     Args:
-        images: (N, S, S), uint8 0…255 or floats in [0, 1].
+        images: uint8 0…255 or floats in [0, 1], of any shape.
         device: where the model is.
         dtype: of the model.
     """
@@ -28,12 +28,44 @@ def to_unit(
     return unit / 255 if images.dtype == torch.uint8 else unit
 
 
+def num_channels(shape: tuple[int, ...]) -> int:
+    """Return the number of channels of images of a shape (N, S, S) or (N, S, S, channels)."""
+    return shape[3] if len(shape) > 3 else 1
+
+
+def planes(images: Tensor) -> Tensor:
+    """Return images as networks and canvases take them, a plane for each channel.
+
+    Args:
+        images: (N, S, S), or (N, S, S, channels).
+
+    Returns:
+        (N, channels, S, S).
+    """
+    return images.unsqueeze(1) if images.ndim == 3 else images.movedim(-1, 1)
+
+
+def pictures(planes: Tensor) -> Tensor:
+    """Return images as they are stored and shown: the inverse of `planes`.
+
+    Args:
+        planes: (..., channels, S, S).
+
+    Returns:
+        (..., S, S) of one channel, (..., S, S, channels) of several.
+    """
+    return planes.squeeze(-3) if planes.shape[-3] == 1 else planes.movedim(-3, -1)
+
+
 def in_type_of(like: Tensor, images: Tensor) -> Tensor:
-    """Return images as model and guide compute with them: in the parameters' own type.
+    """Return images as model and guide compute with them: as planes, in the parameters' own type.
 
     Args:
         like: a tensor of the model's.
-        images: (N, S, S), floats in [0, 1] or bool.
+        images: (N, S, S) or (N, S, S, channels), floats in [0, 1] or bool.
+
+    Returns:
+        (N, channels, S, S).
 
     Raises:
         TypeError: they are neither, and so perhaps not in [0, 1].
@@ -43,25 +75,29 @@ def in_type_of(like: Tensor, images: Tensor) -> Tensor:
             f"data must be floats in [0, 1] or bool, got {images.dtype}; divide bytes from 0 to "
             "255 by 255, and make bytes that are 0 and 1 bool"
         )
-    return images.to(like.dtype)
+    return planes(images).to(like.dtype)
 
 
-def checked_images(images: Any, sizes: range) -> Tensor:
+def checked_images(images: Any, sizes: range, channels: int = 1) -> Tensor:
     """Return images of a user's as a tensor that `to_unit` takes; False and True as 0 and 255.
 
     Args:
         images: a tensor or anything numpy takes for an array.
         sizes: the widths and heights that they may have, in pixels.
+        channels: that they must have.
 
     Raises:
         ValueError: none, or of another shape or type; floats that are not finite or not in [0, 1];
             bytes that are 0 and 1.
     """
     images = torch.as_tensor(images)
-    are_square = images.ndim == 3 and images.shape[1] == images.shape[2]
-    if not are_square or images.shape[1] not in sizes or len(images) == 0:
-        least = sizes[0]
-        allowed = f"(N, {least}, {least})" if len(sizes) == 1 else f"(N, S, S), S at least {least}"
+    shape, of_each = tuple(images.shape), () if channels == 1 else (channels,)
+    are_square = len(shape) == 3 + len(of_each) and shape[1] == shape[2] and shape[3:] == of_each
+    if not are_square or shape[1] not in sizes or len(images) == 0:
+        least, rest = sizes[0], "".join(f", {number}" for number in of_each)
+        allowed = f"(N, {least}, {least}{rest})"
+        if len(sizes) > 1:
+            allowed = f"(N, S, S{rest}), S at least {least}"
         raise ValueError(
             f"images must have the shape {allowed}, N at least 1, got {tuple(images.shape)}"
         )

@@ -66,6 +66,7 @@ class Embed(nn.Module):
 
     Args:
         x_size: width and height of the image, in pixels.
+        in_channels: of the image.
         channels: channels of each convolution, or None for no convolution.
         kernels: width of each convolution's kernel, in pixels.
         strides: of each convolution.
@@ -79,6 +80,7 @@ class Embed(nn.Module):
     def __init__(
         self,
         x_size: int,
+        in_channels: int,
         channels: Sequence[int] | None,
         kernels: Sequence[int],
         strides: Sequence[int],
@@ -87,7 +89,7 @@ class Embed(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        size, last = x_size, 1
+        size, last = x_size, in_channels
         for layer_channels, kernel, stride in zip(channels or (), kernels, strides, strict=False):
             padding = kernel // 2
             layers += [nn.Conv2d(last, layer_channels, kernel, stride, padding), non_linear_layer()]
@@ -100,8 +102,8 @@ class Embed(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (N, x_size, x_size) to (N, out_size)."""
-        return self.layers(images.unsqueeze(1))
+        """Map (N, in_channels, x_size, x_size) to (N, out_size)."""
+        return self.layers(images)
 
 
 def build_embed(sizes: Sizes) -> Embed:
@@ -109,6 +111,7 @@ def build_embed(sizes: Sizes) -> Embed:
     num_convolutions = len(sizes.embed_channels or ())
     return Embed(
         sizes.x_size,
+        sizes.num_channels,
         sizes.embed_channels,
         sizes.embed_kernels or [3] * num_convolutions,
         sizes.embed_strides or [2] * num_convolutions,
@@ -219,22 +222,24 @@ class Decoder(nn.Module):
         out_size: number of pixels.
         sizes: hidden layers.
         z_what_size: length of the code.
-        bias: added to the output before the sigmoid, or None; negative starts from dark windows.
+        bias: added to the output before the sigmoid, (out_size,) or one number for all.
         use_sigmoid: whether pixels are held in (0, 1).
         non_linear_layer: class of the non-linearity.
     """
+
+    bias: Tensor
 
     def __init__(
         self,
         out_size: int,
         sizes: Sequence[int],
         z_what_size: int,
-        bias: float | None,
+        bias: Tensor | float,
         use_sigmoid: bool,
         non_linear_layer: type[nn.Module],
     ) -> None:
         super().__init__()
-        self.bias = 0.0 if bias is None else bias
+        self.register_buffer("bias", torch.as_tensor(bias), persistent=False)
         self.use_sigmoid = use_sigmoid
         self.mlp = MLP(z_what_size, [*sizes, out_size], non_linear_layer)
 

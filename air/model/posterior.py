@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from pyro import poutine
@@ -13,7 +14,7 @@ from air.model.canvas import ObjectLatents
 from air.model.full_path import count_log_probs, full_path
 from air.model.generative import GenerativeModel
 from air.model.guide import Guide
-from air.model.images import to_unit
+from air.model.images import pictures, to_unit
 from air.model.parameters import OwnParameters
 from air.model.windows import window_boxes
 
@@ -31,7 +32,11 @@ class Posterior:
         z_where: (N, T, 3) [s, x, y] of each window, also where z_pres is 0.
         z_what: (N, T, z_what_size) appearance codes.
         boxes: (N, T, 4) x0 y0 x1 y1 of each window, in pixels.
-        reconstruction: (N, x_size, x_size) the canvas of the first `count` objects.
+        reconstruction: (N, x_size, x_size), or (N, x_size, x_size, 3) in colour: the canvas of the
+            first `count` objects.
+        segmentation: (N, x_size, x_size) uint8, what each pixel mostly shows: 0 for the background,
+            t + 1 for the t-th object.
+        background: what lies behind the objects, of the shape of `reconstruction`; None for black.
     """
 
     count: Tensor
@@ -41,6 +46,8 @@ class Posterior:
     z_what: Tensor
     boxes: Tensor
     reconstruction: Tensor
+    segmentation: Tensor
+    background: Tensor | None
 
 
 @torch.no_grad()
@@ -61,8 +68,8 @@ def infer(
     Args:
         model: of a trained `AIR`.
         guide: of the same.
-        images: (N, x_size, x_size), as scenes hold them: uint8, or floats in [0, 1]. Unless the
-            guide takes any, x_size is the model's own.
+        images: (N, x_size, x_size) or (N, x_size, x_size, 3), as scenes hold them: uint8, or floats
+            in [0, 1]. Unless the guide takes any, x_size is the model's own.
         num_steps: the most objects to look for; the model's own number by default, but not at most.
         sample: draw the windows, the codes and the count, instead of posterior means and the most
             probable count.
@@ -83,14 +90,18 @@ def infer(
 def concatenated(parts: Sequence[Posterior]) -> Posterior:
     """Return the posteriors of some images after one another as one."""
     names = [field.name for field in fields(Posterior)]
-    return Posterior(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+    columns = {name: [getattr(part, name) for part in parts] for name in names}
+    joined: dict[str, Any] = {
+        name: None if each[0] is None else torch.cat(each) for name, each in columns.items()
+    }
+    return Posterior(**joined)
 
 
 def _infer_chunk(
     model: GenerativeModel, guide: Guide, images: Tensor, num_steps: int, sample: bool
 ) -> Posterior:
     like = guide.z_where_init
-    batch = to_unit(images, like.device, like.dtype)  # (n, x_size, x_size)
+    batch = to_unit(images, like.device, like.dtype)  # (n, x_size, x_size), or with colours
     n, x_size = batch.shape[:2]
     with OwnParameters():
         path = full_path(guide, batch, use_means=not sample, num_steps=num_steps)
@@ -109,4 +120,6 @@ def _infer_chunk(
         z_what=path.z_what,
         boxes=window_boxes(path.z_where.to(wide), x_size),
         reconstruction=model.render(objects, background, x_size),
+        segmentation=model.segmentation(objects, x_size),
+        background=None if background is None else pictures(background),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 PLATE = "data"
 OBS = "obs"
 Z_PRES, Z_WHERE, Z_WHAT = "z_pres", "z_where", "z_what"  # of step t: z_pres_{t}, …
+Z_BACKGROUND = "z_background"
 
 
 def at_step(latent: str, t: int) -> str:

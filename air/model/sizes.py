@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+CHANNELS = (1, 3)  # of an image: grey, or red, green and blue
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -18,6 +20,7 @@ class Sizes:
 
     num_steps: int
     x_size: int
+    num_channels: int
     window_size: int
     z_what_size: int
     rnn_hidden_size: int
@@ -36,6 +39,9 @@ class Sizes:
         for name in ("num_steps", "x_size", "window_size", "z_what_size", "rnn_hidden_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be 1 or more, got {getattr(self, name)}")
+        if self.num_channels not in CHANNELS:
+            allowed = " or ".join(map(str, CHANNELS))
+            raise ValueError(f"num_channels: must be {allowed}, got {self.num_channels}")
         if self.window_size > self.x_size:
             raise ValueError(
                 f"window_size: must be at most the image's {self.x_size} pixels, "

@@ -15,14 +15,14 @@ FONT_SIZE = 8
 
 
 def show_image(axis: Axes, image: Tensor) -> None:
-    """Show a grey image, black at 0 and white at 1, without ticks; one unit is one pixel.
+    """Show an image, black at 0 and white at 1, without ticks; one unit is one pixel.
 
     Args:
         axis: where.
-        image: (height, width).
+        image: (height, width), or (height, width, 3) in colour.
     """
-    height, width = image.shape
-    pixels = image.cpu().numpy()
+    height, width = image.shape[:2]
+    pixels = (image if image.ndim == 2 else image.clamp(0, 1)).cpu().numpy()
     axis.imshow(
         pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=(0, width, height, 0)
     )

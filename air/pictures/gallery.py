@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyro
@@ -88,7 +89,7 @@ def visualize_run(config: VisualizeConfig) -> list[Path]:
     run = open_run(config.run, config.which)
     folder = _output_folder(config.output, run)
     scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
-    run.check_size(scenes.x_size)
+    run.check_images(scenes.x_size, scenes.num_channels)
     with computing_with(run.config.train.threads), pyro.validation_enabled(False):
         posterior = run.air.infer_scenes(scenes.images, config.num_steps)
         views = Views(run, scenes, posterior, scenes.varied_indices(config.num_scenes), config)
@@ -134,9 +135,13 @@ def sample_run(config: SampleConfig) -> list[Path]:
     return files
 
 
-def select(posterior: Posterior, indices: Tensor) -> Posterior:
+def select(posterior: Posterior, indices: Tensor | slice) -> Posterior:
     """Return the posterior of some of the images."""
-    return Posterior(**{f.name: getattr(posterior, f.name)[indices] for f in fields(posterior)})
+    columns = {field.name: getattr(posterior, field.name) for field in fields(posterior)}
+    some: dict[str, Any] = {
+        name: None if each is None else each[indices] for name, each in columns.items()
+    }
+    return Posterior(**some)
 
 
 def _output_folder(output: str | None, run: TrainedRun) -> Path:

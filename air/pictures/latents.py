@@ -22,15 +22,18 @@ def draw_z_what_space(codes: Tensor, decoded: Tensor) -> Figure:
 
     Args:
         codes: (M, z_what_size), M at least 1.
-        decoded: (M, window_size, window_size), what they look like, in [0, 1].
+        decoded: (M, window_size, window_size) or (M, window_size, window_size, 3), what they look
+            like, in [0, 1].
     """
     points, shares = principal_components(codes)
     figure = Figure(figsize=(6, 6), layout="constrained")
     axis = figure.subplots()
     axis.scatter(points[:_MAX_POINTS, 0], points[:_MAX_POINTS, 1], s=3, color="0.75", linewidths=0)
     for i in spread_out(points, _MAX_THUMBNAILS):
-        dark = 1 - decoded[i].clamp(0, 1).repeat(3, 1, 1).permute(1, 2, 0)  # RGB, as it is
-        pixels = OffsetImage(dark.numpy(), zoom=_THUMBNAIL / dark.shape[0])
+        shown = decoded[i].clamp(0, 1)
+        if shown.ndim == 2:  # grey ones as dark on the page, which is light
+            shown = (1 - shown).unsqueeze(-1).expand(-1, -1, 3)
+        pixels = OffsetImage(shown.numpy(), zoom=_THUMBNAIL / len(shown))
         axis.add_artist(AnnotationBbox(pixels, tuple(points[i].tolist()), frameon=False, pad=0))
     axis.set_xlabel(f"first principal component of z_what ({shares[0]:.0%})", fontsize=FONT_SIZE)
     axis.set_ylabel(f"second ({shares[1]:.0%})", fontsize=FONT_SIZE)

@@ -16,7 +16,7 @@ def draw_prior_samples(canvases: Sequence[Tensor], counts: Sequence[int]) -> Fig
     """Draw sampled scenes, a row for each count.
 
     Args:
-        canvases: for each count (columns, x_size, x_size).
+        canvases: for each count (columns, x_size, x_size), or (columns, x_size, x_size, 3).
         counts: the number of objects in each row.
     """
     figure, rows = grid(len(counts), len(canvases[0]))
@@ -41,7 +41,7 @@ def sample_scenes(air: AIR, count: int, num: int, seed: int) -> Tensor:
         seed: of the draws.
 
     Returns:
-        (num, x_size, x_size) canvases, on the model's device.
+        Canvases (num, x_size, x_size) or (num, x_size, x_size, 3), on the model's device.
     """
     with torch.random.fork_rng([air.device] if air.device.type == "cuda" else []):
         torch.manual_seed(seed)

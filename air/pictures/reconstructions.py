@@ -18,7 +18,8 @@ def draw_reconstructions(
     """Draw images with the inferred windows, and the reconstructions below (paper, figure 3).
 
     Args:
-        images: (N, x_size, x_size), uint8 or floats in [0, 1]; N at least 1.
+        images: (N, x_size, x_size) or (N, x_size, x_size, 3), uint8 or floats in [0, 1]; N at
+            least 1.
         posterior: what was inferred in them.
         true_count: (N,), named beside the inferred count where known.
     """
@@ -40,13 +41,13 @@ def tracked_reconstructions(images: Tensor, posterior: Posterior) -> list[Pictur
     """Return each image beside its reconstruction, with the windows as boxes on the left half.
 
     Args:
-        images: (N, x_size, x_size), uint8 or floats in [0, 1].
+        images: (N, x_size, x_size) or (N, x_size, x_size, 3), uint8 or floats in [0, 1].
         posterior: what was inferred in them.
     """
     inputs = to_unit(images, "cpu")
     pictures = []
     for i in range(len(images)):
-        pair = torch.cat((inputs[i], posterior.reconstruction[i].cpu()), -1)
+        pair = torch.cat((inputs[i], posterior.reconstruction[i].cpu()), 1)
         boxes = tuple(_tracked_box(posterior, i, t) for t in range(int(posterior.count[i])))
         pixels = (pair.clamp(0, 1) * 255).round().byte().numpy()
         caption = f"found {int(posterior.count[i])}"

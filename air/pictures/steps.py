@@ -12,7 +12,7 @@ from torchvision.utils import draw_bounding_boxes
 
 from air.model.air import AIR
 from air.model.canvas import ObjectLatents
-from air.model.images import to_unit
+from air.model.images import pictures, planes, to_unit
 from air.model.posterior import Posterior
 from air.model.windows import image_to_window
 from air.pictures.colours import step_colour
@@ -36,33 +36,37 @@ def glimpses(air: AIR, images: Tensor, posterior: Posterior) -> Tensor:
 
     Args:
         air: that inferred them.
-        images: (N, x_size, x_size), uint8 or floats in [0, 1].
+        images: (N, x_size, x_size) or (N, x_size, x_size, 3), uint8 or floats in [0, 1].
         posterior: of the images.
 
     Returns:
-        (N, T, window_size, window_size).
+        (N, T, window_size, window_size), or (N, T, window_size, window_size, 3) in colour.
     """
-    z_where = posterior.z_where
-    inputs = to_unit(images, z_where.device, z_where.dtype).unsqueeze(1)
-    return image_to_window(z_where, inputs, air.window_size)
+    z_where = posterior.z_where.unsqueeze(-2)  # (N, T, 1, 3)
+    inputs = planes(to_unit(images, z_where.device, z_where.dtype)).unsqueeze(1)
+    return pictures(image_to_window(z_where, inputs, air.window_size))
 
 
 @torch.no_grad()
 def decodings(air: AIR, posterior: Posterior) -> Tensor:
-    """Decode the appearance codes, (N, T, window_size, window_size)."""
+    """Decode the appearance codes, of the shape of `glimpses`."""
     return air.model.windows(posterior.z_what)
 
 
 @torch.no_grad()
 def canvases(air: AIR, posterior: Posterior) -> Tensor:
-    """Return the canvas after 0, 1, … T steps, (N, T + 1, x_size, x_size); absent objects add 0."""
+    """Return the canvas after 0, 1, … T steps, (N, T + 1, x_size, x_size[, 3]).
+
+    Absent objects change nothing.
+    """
     z_pres = posterior.z_pres  # (N, T)
     num_steps = z_pres.shape[-1]
     # The first 0, 1, … T steps, as other choices among the same objects: (T + 1, N, T).
     first = torch.ones(num_steps + 1, num_steps, dtype=z_pres.dtype, device=z_pres.device).tril(-1)
     objects = ObjectLatents(first.unsqueeze(1) * z_pres, posterior.z_where, posterior.z_what)
-    x_size = posterior.reconstruction.shape[-1]
-    return air.model.render(objects, x_size=x_size).movedim(0, 1)
+    behind = None if posterior.background is None else planes(posterior.background)
+    x_size = posterior.reconstruction.shape[1]
+    return air.model.render(objects, behind, x_size).movedim(0, 1)
 
 
 def draw_windows(images: Tensor, posterior: Posterior, crops: Tensor, decoded: Tensor) -> Figure:
@@ -71,7 +75,7 @@ def draw_windows(images: Tensor, posterior: Posterior, crops: Tensor, decoded: T
     Steps after the last object are left blank.
 
     Args:
-        images: (N, x_size, x_size), uint8 or floats in [0, 1].
+        images: (N, x_size, x_size) or (N, x_size, x_size, 3), uint8 or floats in [0, 1].
         posterior: what was inferred in them.
         crops: from `glimpses`.
         decoded: from `decodings`.
@@ -105,7 +109,7 @@ def draw_build_up(images: Tensor, posterior: Posterior, canvas: Tensor) -> Figur
     """Draw, in a row for each image, the input and the canvas after each step.
 
     Args:
-        images: (N, x_size, x_size), uint8 or floats in [0, 1].
+        images: (N, x_size, x_size) or (N, x_size, x_size, 3), uint8 or floats in [0, 1].
         posterior: what was inferred in them.
         canvas: from `canvases`.
     """
@@ -134,7 +138,7 @@ def save_animation(path: Path, images: Tensor, posterior: Posterior, canvas: Ten
 
     Args:
         path: the file; its folder is made if absent.
-        images: (N, x_size, x_size), uint8 or floats in [0, 1].
+        images: (N, x_size, x_size) or (N, x_size, x_size, 3), uint8 or floats in [0, 1].
         posterior: what was inferred in them.
         canvas: from `canvases`.
 
@@ -171,7 +175,8 @@ def _with_windows(image: Tensor, boxes: Tensor) -> Tensor:
     """Return an enlarged image with its first windows and a grey edge, (3, height, width) uint8."""
     pixels = (image.cpu().clamp(0, 1) * 255).round().byte()
     pixels = pixels.repeat_interleave(_ENLARGED, 0).repeat_interleave(_ENLARGED, 1)
-    coloured = pixels.expand(3, -1, -1).contiguous()
+    of_each = pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.movedim(-1, 0)
+    coloured = of_each.expand(3, -1, -1).contiguous()
     if len(boxes):
         colours = [step_colour(t) for t in range(len(boxes))]
         edges = (boxes.cpu() * _ENLARGED).round()

@@ -22,7 +22,7 @@ from air.runs.folder import CHECKPOINTS_FOLDER
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 _KEEP = 2  # numbered ones: the one before is used if the last turns out damaged
 
 
@@ -33,6 +33,7 @@ class Checkpoint:
     Attributes:
         config: the run's values, as in `config.yaml`.
         x_size: width and height of an image, in pixels.
+        num_channels: of an image.
         iteration: optimiser steps taken.
         model: the model's state dict.
         optimizer: Adam's state dict.
@@ -47,6 +48,7 @@ class Checkpoint:
 
     config: dict[str, Any]
     x_size: int
+    num_channels: int
     iteration: int
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
@@ -260,7 +262,7 @@ def rebuild(checkpoint: Checkpoint, source: str | Path) -> AIR:
         CheckpointError: its configuration and its weights do not fit together.
         ConfigError: its configuration is not one.
     """
-    air = parse_config(checkpoint.config).build_model(checkpoint.x_size)
+    air = parse_config(checkpoint.config).build_model(checkpoint.x_size, checkpoint.num_channels)
     load_weights(air, checkpoint.model, source)
     return air.eval()
 

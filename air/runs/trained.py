@@ -33,13 +33,20 @@ class TrainedRun:
     iteration: int
     z_pres_prior_p: PresencePrior
 
-    def check_size(self, x_size: int) -> None:
-        """Raise `ConfigError` if the model cannot look at images of a size.
+    def check_images(self, x_size: int, num_channels: int) -> None:
+        """Raise `ConfigError` if the model cannot look at images of the key `data`.
 
         Args:
-            x_size: width and height of an image of the key `data`, in pixels.
+            x_size: their width and height, in pixels.
+            num_channels: that they have.
         """
         sizes = self.air.image_sizes
+        if num_channels != self.air.num_channels:
+            names = {1: "grey images", 3: "images in colour"}
+            raise ConfigError(
+                f"data: must have {names[self.air.num_channels]} as in training, "
+                f"got {names[num_channels]}"
+            )
         if x_size not in sizes:
             allowed = f"{sizes[0]} pixels as in training"
             if len(sizes) > 1:

@@ -14,8 +14,10 @@ from air.acceleration.allocator import keep_freed_memory
 from air.acceleration.threads import computing_with
 from air.config.quoting import to_paste
 from air.config.schema import Config
+from air.data.ground import grounds_of
 from air.data.loading import load_data
 from air.data.remarks import remarks
+from air.data.scenes import sampled
 from air.errors import ConfigError, ProcessLostError, RunFolderError, WriteError
 from air.evaluation.held_out import Evaluation
 from air.fields import config_values
@@ -83,12 +85,15 @@ def _train(
         check_run_folder(run_dir, resume)
         config.tracking.check()
         data = load_data(config.data)
-        for line in [*config.inference.remarks, *remarks(data.train)]:
+        for line in [
+            *config.inference.remarks,
+            *remarks(data.train, config.background.kind == "none"),
+        ]:
             log.warning("%s", line)
     processes.wait()  # so that the first one draws scenes, and says so
     if not processes.is_first:
         data = load_data(config.data)
-    config.check_images(data.train.x_size, len(data.train))
+    config.check_images(data.train.x_size, len(data.train), data.train.num_channels)
     automatic = config.model.automatic
     config = processes.by_first(functools.partial(config.fitted_to, data.train))
     max_count = data.train.max_count
@@ -103,9 +108,12 @@ def _train(
     start = checkpoint.iteration if checkpoint else 0
 
     pyro.set_rng_seed(config.seed)
-    air = config.build_model(data.train.x_size).to(device)
+    air = config.build_model(data.train.x_size, data.train.num_channels).to(device)
     if checkpoint and checkpoint_file:
         load_weights(air, checkpoint.model, checkpoint_file)
+    elif config.background.kind != "none":
+        images = sampled(data.train)
+        air.start_at(images, grounds_of(images))
     processes.copy_first(air)
     if not processes.is_first:
         seed_noise(config.seed, start, processes.rank)

@@ -185,6 +185,7 @@ class Trainer:
                 Checkpoint(
                     config=config_values(self.config),
                     x_size=self.air.x_size,
+                    num_channels=self.air.num_channels,
                     iteration=self.iteration,
                     model=self.air.state_dict(),
                     optimizer=self.optimizer.state_dict(),

@@ -140,8 +140,9 @@ def changed(array, index, value):
 
 BAD_ARRAYS = {
     "no x": ({"images": BYTES}, r".*key x, got \['images'\]"),
-    "one image, flat": ({"x": BYTES[0]}, r"x: .*\(N, S, S\), got \(12, 12\)"),
-    "colour": ({"x": np.zeros((3, 8, 8, 3), np.uint8)}, r"x: .*\(N, S, S\), got \(3, 8, 8, 3\)"),
+    "one image, flat": ({"x": BYTES[0]}, r"x: .*\(N, S, S\), or .* in colour, got \(12, 12\)"),
+    "two channels": ({"x": np.zeros((3, 8, 8, 2), np.uint8)}, r"x: .*colour, got \(3, 8, 8, 2\)"),
+    "four channels": ({"x": np.zeros((3, 4, 8, 8), np.uint8)}, r"x: .*colour, got \(3, 4, 8, 8\)"),
     "not square": ({"x": BYTES[:, :6]}, r"x: .*square.*got \(10, 6, 12\)"),
     "no images": ({"x": BYTES[:0]}, r"x: .*at least one image"),
     "no pixels": ({"x": BYTES[:, :0, :0]}, r"x: .*at least one image"),
@@ -190,7 +191,9 @@ def test_wrong_arrays_are_one_clear_error(load, arrays, message):
 
 
 def test_test_images_of_another_size(load):
-    with pytest.raises(DataError, match=r"^data\.test_path: .*held_out\.npz: x: .*12 x 12.*6 x 6"):
+    with pytest.raises(
+        DataError, match=r"^data\.test_path: .*held_out\.npz: x: .*\(12, 12\).*\(6, 6\)"
+    ):
         load({"x": BYTES}, {"x": BYTES[:, :6, :6]})
 
 

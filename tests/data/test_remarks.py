@@ -43,7 +43,7 @@ def noisy(x, level):
 
 
 X = squares()
-ONE_BRIGHTNESS, SAME, LIGHT = "one brightness throughout", "the same picture", "invert images"
+ONE_BRIGHTNESS, SAME, LIGHT = "one brightness throughout", "the same picture", "on any ground"
 CASES = {
     "white on black": (X, []),
     "floats": (X / 255, []),
@@ -71,6 +71,11 @@ def test_what_is_odd_is_one_line_each(x, expected):
     for line, part in zip(lines, expected, strict=True):
         assert part in line
         assert "\n" not in line
+
+
+def test_a_light_ground_is_not_odd_where_there_is_a_background():
+    assert remarks(scenes(255 - X)) != []
+    assert remarks(scenes(255 - X), on_black=False) == []
 
 
 def test_images_on_disk_are_looked_at_all_over(tmp_path):

@@ -191,7 +191,7 @@ BAD = {
     "no held-out images": (remove("test.npz"), r"/test\.npz: .*No such file"),
     "small held-out images": (
         lambda folder: np.savez(folder / "test.npz", x=BYTES[:, :5, :5]),
-        r"/test\.npz: x: must have images of 12 x 12 pixels as in train-00\.npy, got 5 x 5",
+        r"/test\.npz: x: must have images of the shape \(12, 12\) as in .*, got \(5, 5\)",
     ),
     "fewer than were made": (
         lambda folder: (folder / "scenes.json").write_text(json.dumps({"num_train": 31})),

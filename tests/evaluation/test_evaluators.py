@@ -24,7 +24,7 @@ from air.evaluation.held_out import elbo_parts
 from air.evaluation.interval import interval
 from air.evaluation.plain_vae import PlainVAE, train_vae
 from air.evaluation.reconstruction import reconstruction
-from air.evaluation.segmentation import assigned, segmentation
+from air.evaluation.segmentation import matched_overlaps, segmentation
 from air.evaluation.subject import Subject, infer_in_batches, load_evaluator
 from air.model.posterior import Posterior
 from air.runs.trained import TrainedRun
@@ -41,7 +41,9 @@ def test_every_evaluator_is_the_function_of_its_name(name):
     assert load_evaluator(name).__name__ == name
 
 
-def posterior_of(count_probs, boxes=None, z_where=None, z_what=None, reconstruction=None):
+def posterior_of(
+    count_probs, boxes=None, z_where=None, z_what=None, reconstruction=None, parts=None
+):
     n, num_steps = count_probs.shape[0], count_probs.shape[1] - 1
     count = count_probs.argmax(-1)
     return Posterior(
@@ -52,6 +54,8 @@ def posterior_of(count_probs, boxes=None, z_where=None, z_what=None, reconstruct
         z_what=torch.zeros(n, num_steps, 2) if z_what is None else z_what,
         boxes=torch.zeros(n, num_steps, 4) if boxes is None else boxes,
         reconstruction=torch.zeros(n, 6, 6) if reconstruction is None else reconstruction,
+        segmentation=torch.zeros(n, 6, 6) if parts is None else parts,
+        background=None,
     )
 
 
@@ -263,33 +267,32 @@ def test_figures_are_the_same_for_any_batch_size():
             np.testing.assert_allclose(value, metrics[0][name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-def test_segmentation_gives_each_pixel_to_the_brightest_object():
-    objects = torch.zeros(1, 3, 2, 2)
-    objects[0, 0, 0] = 0.5
-    objects[0, 1, :, 0] = 0.8
-    objects[0, 2] = 1.0
-    z_pres = torch.tensor([[1.0, 1.0, 0.0]])
-    assert assigned(objects, z_pres)[0].tolist() == [[2, 1], [2, 0]]
+def halves(*numbers):
+    """An image of as many parts, one below the other, with these numbers."""
+    return torch.tensor(numbers).repeat_interleave(2).unsqueeze(-1).expand(-1, 6)
 
 
-def test_segmentation_of_objects_apart_is_perfect():
-    model = tiny(x_size=20, window_size=6, scale_prior_mean=3.0)
-    z_where = torch.tensor([[[4.0, 2.0, 2.0], [4.0, -2.0, -2.0]]])
-    posterior = posterior_of(torch.tensor([[0.0, 0.0, 1.0]]), z_where=z_where)
-    masks = torch.zeros(1, 20, 20, dtype=torch.long)
-    masks[0, 3:7, 3:7], masks[0, 13:17, 13:17] = 7, 4
-    scenes = Scenes(torch.zeros(1, 20, 20), None, None, None, masks)
-    assert dict(segmentation(subject_of(scenes, posterior, model)))["foreground_ari"] == 1.0
+def segmented(masks, parts):
+    scenes = Scenes(torch.zeros(1, 6, 6), None, None, None, masks.unsqueeze(0))
+    posterior = posterior_of(torch.tensor([[0.0, 0.0, 1.0]]), parts=parts.unsqueeze(0))
+    return dict(segmentation(subject_of(scenes, posterior)))
+
+
+def test_segmentation_is_perfect_whatever_the_numbers_of_objects():
+    metrics = segmented(halves(0, 7, 4), halves(0, 1, 2))
+    assert metrics == {"foreground_ari": 1.0, "mean_iou": 1.0}
 
 
 def test_segmentation_that_misses_an_object_is_no_better_than_chance():
-    model = tiny(x_size=20, window_size=6, scale_prior_mean=3.0)
-    z_where = torch.tensor([[[4.0, 2.0, 2.0], [4.0, -2.0, -2.0]]])
-    posterior = posterior_of(torch.tensor([[0.0, 1.0, 0.0]]), z_where=z_where)  # the first only
-    masks = torch.zeros(1, 20, 20, dtype=torch.long)
-    masks[0, 3:5, 3:7], masks[0, 5:7, 3:7] = 1, 2  # both in the first window
-    scenes = Scenes(torch.zeros(1, 20, 20), None, None, None, masks)
-    assert dict(segmentation(subject_of(scenes, posterior, model)))["foreground_ari"] == 0.0
+    metrics = segmented(halves(0, 7, 4), halves(0, 1, 1))
+    assert metrics == {"foreground_ari": 0.0, "mean_iou": 0.25}  # a half of one, none of the other
+
+
+def test_each_true_object_has_its_best_match_alone():
+    true, inferred = halves(1, 2, 0), halves(3, 3, 5)
+    torch.testing.assert_close(matched_overlaps(true, inferred), torch.tensor([0.5, 0.0]))
+    assert matched_overlaps(halves(0, 0, 0), inferred).shape == (0,)
+    assert matched_overlaps(true, halves(0, 0, 0)).tolist() == [0.0, 0.0]
 
 
 def test_what_is_not_known_is_said():

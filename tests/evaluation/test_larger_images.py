@@ -79,9 +79,9 @@ def test_a_run_says_which_sizes_its_model_takes():
         (any_size(), 3, "data: must have images of at least 4 pixels, got 3"),
     ):
         run = TrainedRun("nowhere", None, air, 1, lambda t: 0.5)
-        run.check_size(air.x_size)
+        run.check_images(air.x_size, 1)
         with pytest.raises(ConfigError, match=message):
-            run.check_size(other)
+            run.check_images(other, 1)
 
 
 def test_commands_refuse_another_size_where_the_attention_has_one(data_root, tmp_path):

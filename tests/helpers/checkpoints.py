@@ -12,6 +12,7 @@ def checkpoint_of(model, iteration=5, best=None, **arguments):
     return Checkpoint(
         config=tiny_values(**arguments),
         x_size=model.x_size,
+        num_channels=model.num_channels,
         iteration=iteration,
         model=model.state_dict(),
         optimizer={},

@@ -6,6 +6,7 @@ from pyro import poutine
 import air
 from air.cli.compose import compose_config
 from air.model.config import DifferenceConfig
+from air.model.images import planes
 from air.training.run import train
 from tests.helpers.models import tiny
 
@@ -35,8 +36,8 @@ def test_it_sees_the_image_less_the_objects_so_far():
     views = views_of(model, images, objects)
     for t, view in enumerate(views):
         so_far = objects._replace(z_pres=objects.z_pres * (torch.arange(3) < t))
-        torch.testing.assert_close(view, images - model.model.render(so_far))
-    assert torch.equal(views[2][0], images[0])  # what is absent leaves all there is
+        torch.testing.assert_close(view, planes(images - model.model.render(so_far)))
+    assert torch.equal(views[2][0, 0], images[0])  # what is absent leaves all there is
 
 
 def test_of_a_dream_nothing_is_left():
@@ -44,7 +45,7 @@ def test_of_a_dream_nothing_is_left():
     objects, _ = model.model.draw(5, lambda t: 1.0)
     objects = objects._replace(z_pres=torch.tensor([[1.0, 1.0, 0.0]]).expand(5, -1))
     *_, last = views_of(model, model.model.render(objects), objects)
-    torch.testing.assert_close(last, torch.zeros(5, 6, 6))
+    torch.testing.assert_close(last, torch.zeros(5, 1, 6, 6))
 
 
 def test_what_it_proposes_depends_on_what_is_left_alone():

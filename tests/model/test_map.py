@@ -57,8 +57,8 @@ def test_a_window_takes_what_is_near_its_centre(scale, x, y, place, reach):
 def test_a_place_is_judged_by_its_surroundings_alone():
     """With two 3 x 3 convolutions these are two cells on each side."""
     air = map_air(x_size=40)
-    images, changed = torch.rand(2, 1, 40, 40).double()
-    changed[:, :, :20] = images[:, :, :20]  # the left half: cells 0 to 9
+    images, changed = torch.rand(2, 1, 1, 40, 40).double()
+    changed[..., :20] = images[..., :20]  # the left half: cells 0 to 9
     score, other = (
         air.guide.attention.start(each, None, air.model.render).known[..., -1].view(20, 20)
         for each in (images, changed)
@@ -69,7 +69,7 @@ def test_a_place_is_judged_by_its_surroundings_alone():
 
 def test_the_last_cells_may_reach_beyond_the_image():
     air = map_air(x_size=7, cell_size=4)
-    state = air.guide.attention.start(torch.rand(2, 7, 7).double(), None, air.model.render)
+    state = air.guide.attention.start(torch.rand(2, 1, 7, 7).double(), None, air.model.render)
     assert state.taken.shape == (2, 2, 2)
     expected = torch.tensor([2.0, 6.0], dtype=torch.float64) * 2 / 7 - 1
     torch.testing.assert_close(state.centres, expected)
@@ -78,7 +78,7 @@ def test_the_last_cells_may_reach_beyond_the_image():
 def test_it_starts_with_places_that_differ():
     """Layers as they are by default would let the signal of deep maps fade."""
     air = map_air(channels=(24,) * 6, cell_size=4, x_size=40)
-    images = torch.rand(4, 40, 40).double()
+    images = torch.rand(4, 1, 40, 40).double()
     score = air.guide.attention.start(images, None, air.model.render).known[..., -1]
     assert score.std() > 0.1
 
@@ -86,7 +86,7 @@ def test_it_starts_with_places_that_differ():
 def test_at_first_windows_lie_on_their_places():
     """However large the map: a window that is sure of a wrong place would be hard to teach."""
     air = map_air(channels=(64,) * 3, cell_size=4, x_size=40)
-    attention, images = air.guide.attention, torch.rand(8, 40, 40).double()
+    attention, images = air.guide.attention, torch.rand(8, 1, 40, 40).double()
     state = attention.start(images, None, air.model.render)
     nothing = ObjectLatents(*(torch.ones(1, size, dtype=torch.float64) for size in (1, 3, 2)))
     look, _ = attention(state, nothing)

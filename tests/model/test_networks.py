@@ -42,13 +42,15 @@ def test_mlp_layers():
     ("channels", "sizes"), [(None, None), (None, [6]), ([4, 5], None), ([4], [6])]
 )
 def test_embed_says_its_size(x_size, channels, sizes):
-    embed = Embed(x_size, channels, (6, 3), (3, 2), sizes, nn.ReLU)
-    assert embed(torch.rand(3, x_size, x_size)).shape == (3, embed.out_size)
+    for in_channels in (1, 3):
+        embed = Embed(x_size, in_channels, channels, (6, 3), (3, 2), sizes, nn.ReLU)
+        images = torch.rand(3, in_channels, x_size, x_size)
+        assert embed(images).shape == (3, embed.out_size)
 
 
 def test_embed_of_nothing_is_the_pixels():
-    images = torch.rand(3, 9, 9)
-    assert torch.equal(Embed(9, None, (), (), None, nn.ReLU)(images), images.flatten(1))
+    images = torch.rand(3, 3, 9, 9)
+    assert torch.equal(Embed(9, 3, None, (), (), None, nn.ReLU)(images), images.flatten(1))
 
 
 def test_standard_deviations_are_positive_even_for_huge_inputs():
@@ -60,7 +62,7 @@ def test_standard_deviations_are_positive_even_for_huge_inputs():
 
 
 def test_decoder_bias_and_sigmoid():
-    plain = Decoder(9, [], 4, None, False, nn.ReLU)
+    plain = Decoder(9, [], 4, 0.0, False, nn.ReLU)
     shifted = Decoder(9, [], 4, -2.0, True, nn.ReLU)
     shifted.load_state_dict(plain.state_dict())
     z_what = torch.randn(3, 4)

@@ -48,7 +48,7 @@ def test_an_attention_is_given_what_the_model_makes_of_objects(copied):
     air = copy.deepcopy(air) if copied else air
     air.guide(images)
     given, background, render = air.guide.attention.given
-    assert torch.equal(given, images)
+    assert torch.equal(given, images.unsqueeze(1))
     assert background is None
     objects, _ = air.model.draw(3, lambda t: 0.5)
     with torch.no_grad():

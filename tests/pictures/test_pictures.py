@@ -16,6 +16,7 @@ from air.model.windows import window_boxes, window_to_image
 from air.pictures.charts import draw_confusion, draw_training_curves
 from air.pictures.colours import STEP_COLOURS
 from air.pictures.figure_files import save_figure
+from air.pictures.gallery import select
 from air.pictures.latents import (
     draw_window_places,
     draw_z_what_space,
@@ -61,6 +62,8 @@ def scene(model):
             z_what=z_what,
             boxes=window_boxes(z_where, SIZE),
             reconstruction=images / 2,
+            segmentation=model.model.segmentation(ObjectLatents(z_pres, z_where, z_what)),
+            background=None,
         )
     return images, posterior
 
@@ -127,7 +130,7 @@ def test_the_canvas_grows_by_one_object_a_step_to_the_reconstruction(model, scen
     canvas = canvases(model, posterior)
     assert canvas.shape == (3, 3, SIZE, SIZE)
     assert not canvas[:, 0].any()
-    objects = model.model.place(posterior.z_where, posterior.z_what)
+    objects = model.model.coverage(posterior.z_where, posterior.z_what)
     torch.testing.assert_close(canvas[0, 2] - canvas[0, 1], objects[0, 1].detach())
     torch.testing.assert_close(canvas[:, -1].clamp(0, 1), images)
     rows = table(draw_build_up(images, posterior, canvas), 4)
@@ -236,7 +239,7 @@ def test_latents_are_drawn_for_one_code_and_for_no_object_at_all(model, scene):
     boxes = posterior.boxes[:2, 0]
     np.testing.assert_allclose(centres, (boxes[:, :2] + boxes[:, 2:]) / 2)
     assert len(widths.patches) == 2
-    empty = Posterior(**{name: value[2:] for name, value in vars(posterior).items()})
+    empty = select(posterior, slice(2, None))
     assert draw_window_places(empty, SIZE).axes[0].get_title() == "step 1: 0 windows"
 
 

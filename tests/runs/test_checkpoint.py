@@ -103,9 +103,9 @@ def test_what_is_not_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="not a checkpoint of AIR"):
         air.load(path)
     torch.save({"format": 99}, path)
-    with pytest.raises(CheckpointError, match="format must be 1, got 99"):
+    with pytest.raises(CheckpointError, match="format must be 2, got 99"):
         air.load(path)
-    torch.save({"format": 1}, path)
+    torch.save({"format": 2}, path)
     with pytest.raises(CheckpointError, match="must hold"):
         air.load(path)
 

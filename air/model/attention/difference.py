@@ -10,6 +10,7 @@ from torch import Tensor
 from air.model.attention.look import Attention, Look, Render
 from air.model.attention.recurrent import RecurrentAttention, RecurrentState
 from air.model.canvas import ObjectLatents, together
+from air.model.images import planes
 from air.model.sizes import Sizes
 from air.model.windows import WherePrior
 
@@ -17,7 +18,7 @@ from air.model.windows import WherePrior
 class DifferenceState(NamedTuple):
     """What one step hands to the next."""
 
-    images: Tensor  # (n, x_size, x_size)
+    images: Tensor  # (n, channels, x_size, x_size)
     background: Tensor | None  # likewise, or None for black
     render: Render
     seen: RecurrentState  # of what was left of the images before the last object
@@ -60,7 +61,7 @@ class DifferenceAttention(Attention):
         if state.found is not None:  # or else `previous` is no object yet
             found = (*state.found, previous)
             with torch.no_grad():
-                left = state.images - state.render(together(found), state.background)
+                left = state.images - planes(state.render(together(found), state.background))
             seen = self.recurrent.start(left, None, state.render)._replace(rnn=seen.rnn)
         look, seen = self.recurrent(seen, previous)
         return look, state._replace(seen=seen, found=found)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from air.model.canvas import ObjectLatents
 
-# (objects of several steps, background (n, x_size, x_size) or None) -> images (n, x_size, x_size)
+# (objects of several steps, background (n, channels, x_size, x_size) or None) -> images
 Render = Callable[[ObjectLatents, Tensor | None], Tensor]
 
 
@@ -19,7 +19,7 @@ class Look(NamedTuple):
     z_pres_logit: Tensor  # (n, 1) log odds that there is one
     z_where_loc: Tensor  # (n, 3)
     z_where_scale: Tensor  # (n, 3), positive
-    view: Tensor  # (n, x_size, x_size), from which the window is cropped
+    view: Tensor  # (n, channels, x_size, x_size), from which the window is cropped
 
 
 class Attention(nn.Module):
@@ -36,7 +36,7 @@ class Attention(nn.Module):
         """Return the first state, with what is taken from images once.
 
         Args:
-            images: (n, x_size, x_size).
+            images: (n, channels, x_size, x_size).
             background: what the guide inferred to lie behind the objects, or None for black.
             render: what the generative model makes of objects.
         """
@@ -57,5 +57,5 @@ class Attention(nn.Module):
 
 
 def foreground_of(images: Tensor, background: Tensor | None) -> Tensor:
-    """Return images (n, x_size, x_size) without what lies behind their objects."""
+    """Return images (n, channels, x_size, x_size) without what lies behind their objects."""
     return images if background is None else images - background

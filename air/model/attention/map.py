@@ -25,7 +25,7 @@ _OUTSIDE = -1e4  # the heat beyond the image's edge
 class MapState(NamedTuple):
     """What one step hands to the next; the map has G x G places, one for each cell."""
 
-    foreground: Tensor  # (n, x_size, x_size)
+    foreground: Tensor  # (n, channels, x_size, x_size)
     centres: Tensor  # (G,) coordinates of the places' centres
     known: Tensor  # (n, G², channels + 3) of each place: features, centre, log odds of an object
     taken: Tensor  # (n, G, G) how much of a place has been taken
@@ -70,7 +70,8 @@ class MapAttention(Attention):
         super().__init__()
         layer = non_linearity_layer(sizes.non_linearity)
         layers: list[nn.Module] = []
-        for before, after in zip([cell_size**2, *channels], channels, strict=False):
+        cell_pixels = sizes.num_channels * cell_size**2
+        for before, after in zip([cell_pixels, *channels], channels, strict=False):
             convolution = nn.Conv2d(before, after, 3, padding=1)
             # PyTorch's default lets the signal fade from layer to layer, and all places look alike.
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
@@ -97,8 +98,8 @@ class MapAttention(Attention):
         missing = -images.shape[-1] % self.cell_size  # pixels of the last cells
         whole = F.pad(foreground, (0, missing, 0, missing))
         size = whole.shape[-1] // self.cell_size
-        split = whole.view(-1, size, self.cell_size, size, self.cell_size)
-        cells = split.permute(0, 2, 4, 1, 3).flatten(1, 2)  # (n, cell_size², G, G)
+        split = whole.unflatten(-1, (size, -1)).unflatten(-3, (size, -1))
+        cells = split.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)  # (n, channels cell_size², G, G)
         # Channels last, as the steps take them, is also what convolutions are fastest with.
         cells = cells.contiguous(memory_format=torch.channels_last)
         features = self.convolutions(cells).movedim(1, -1)  # (n, G, G, channels)

@@ -16,7 +16,7 @@ from air.model.windows import WherePrior
 class RecurrentState(NamedTuple):
     """What one step hands to the next; before the first step, h and c have one row."""
 
-    foreground: Tensor  # (n, x_size, x_size)
+    foreground: Tensor  # (n, channels, x_size, x_size)
     gates: Tensor  # (n, 4 rnn_hidden_size), the image's share
     rnn: tuple[Tensor, Tensor]  # h and c, (n, rnn_hidden_size) each
 

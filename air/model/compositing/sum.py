@@ -12,20 +12,37 @@ from torch.autograd.function import Function, once_differentiable
 from air.model.canvas import Compositing
 from air.model.functions import followed
 
+_FAINT = 0.1  # brightness; blurred edges of a stroke are brighter
+
 
 class Sum(Compositing):
-    """The compositing of the paper's model."""
+    """The compositing of the paper's model.
 
-    num_layers = 1
+    Args:
+        num_channels: of an image; an object has a layer for each.
+    """
+
+    def __init__(self, num_channels: int = 1) -> None:
+        super().__init__()
+        self.num_layers = num_channels
+
+    def coverage(self, layers: Tensor) -> Tensor:
+        """Return how bright the brightest channel is."""
+        return layers.amax(-3)
 
     def alone(self, layers: Tensor) -> Tensor:
-        """Return the only layer: (..., 1, S, S) -> (..., S, S)."""
-        return layers.squeeze(-3)
+        """Return the layers: (..., channels, S, S), as they are."""
+        return layers
+
+    def shares(self, z_pres: Tensor, layers: Tensor) -> Tensor:
+        """Return how bright objects are; the background counts where all of them are faint."""
+        bright = z_pres[..., None, None] * self.coverage(layers)
+        return torch.cat((torch.full_like(bright[:, :1], _FAINT), bright), 1)
 
     def forward(self, z_pres: Tensor, layers: Tensor, background: Tensor | None) -> SummedCanvas:
         """Add up the objects that are present, and the background."""
-        objects = self.alone(layers).flatten(-2)  # (n, num_steps, pixels)
-        return SummedCanvas(z_pres, objects, None if background is None else background.flatten(-2))
+        objects = layers.flatten(-3)  # (n, num_steps, pixels)
+        return SummedCanvas(z_pres, objects, None if background is None else background.flatten(1))
 
 
 @dataclass(frozen=True)
