@@ -45,9 +45,9 @@ class RecordedGradients:
         self._metric_names: list[str] = []
         self._recordings: dict[torch.Size, Callable[..., Any]] = {}
 
-    def __call__(self, batch: Tensor, trial_probabilities: Tensor) -> dict[str, Tensor]:
-        """Set the gradients of a batch (N, x_size, x_size); return the metrics."""
-        gradients, metrics = self.play(batch, trial_probabilities)
+    def __call__(self, batch: Tensor, *settings: Tensor) -> dict[str, Tensor]:
+        """Set the gradients of a batch; return the metrics."""
+        gradients, metrics = self.play(batch, *settings)
         return self.hand_out(gradients, metrics)
 
     def hand_out(
@@ -58,29 +58,27 @@ class RecordedGradients:
             parameter.grad = gradient
         return dict(zip(self._metric_names, metrics, strict=True))
 
-    def play(
-        self, batch: Tensor, trial_probabilities: Tensor
-    ) -> tuple[list[Tensor | None], list[Tensor]]:
+    def play(self, batch: Tensor, *settings: Tensor) -> tuple[list[Tensor | None], list[Tensor]]:
         """Return the gradient of every parameter, and the metrics in the order of their names."""
         recording = self._recordings.get(batch.shape)
         if recording is None:
-            recording = self.record(batch, trial_probabilities)
+            recording = self.record(batch, *settings)
             self._recordings[batch.shape] = recording
         with torch.no_grad():
-            gradients, metrics = recording(self.parameters, batch, trial_probabilities)
+            gradients, metrics = recording(self.parameters, batch, *settings)
         return gradients, metrics
 
-    def record(self, batch: Tensor, trial_probabilities: Tensor) -> Callable[..., Any]:
+    def record(self, batch: Tensor, *settings: Tensor) -> Callable[..., Any]:
         """Run once, leaving parameters and random state alone, and return what was run."""
         from torch._guards import TracingContext, tracing
         from torch._subclasses import FakeTensorMode
         from torch.fx.experimental.proxy_tensor import make_fx  # slow to import
 
         def program(
-            parameters: list[Tensor], batch: Tensor, trial_probabilities: Tensor
+            parameters: list[Tensor], batch: Tensor, *settings: Tensor
         ) -> tuple[tuple[Tensor | None, ...], list[Tensor]]:
             # The recorder knows tensors by identity: the model's parameters are these very ones.
-            estimate = self.objective(self.air, batch, trial_probabilities)
+            estimate = self.objective(self.air, batch, *settings)
             found = torch.autograd.grad(estimate.loss, parameters, allow_unused=True)
             gradients = tuple(map(_laid_out_as, found, parameters))
             self._metric_names = list(estimate.metrics)
@@ -92,27 +90,25 @@ class RecordedGradients:
         shapes = tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True)))
         # Validation asks for values, which a recording does not have.
         with torch.random.fork_rng(devices=devices), pyro.validation_enabled(False), shapes:
-            recording = make_fx(program)(self.parameters, batch, trial_probabilities)
+            recording = make_fx(program)(self.parameters, batch, *settings)
         recording.graph.eliminate_dead_code()
         if self.skips_black:
             skip_black_pixels(recording, batch_position=len(self.parameters))
         simplify(recording)  # which has pixels found once, however many products there are
         if self.compiled:
-            return self._compile(recording, batch, trial_probabilities)
+            return self._compile(recording, batch, *settings)
         _write_in_place(recording, self.parameters)
         bind(recording)
         recording.recompile()
         return recording
 
-    def _compile(
-        self, recording: Any, batch: Tensor, trial_probabilities: Tensor
-    ) -> Callable[..., Any]:
-        step = compile_recording(recording, [*self.parameters, batch, trial_probabilities])
+    def _compile(self, recording: Any, batch: Tensor, *settings: Tensor) -> Callable[..., Any]:
+        step = compile_recording(recording, [*self.parameters, batch, *settings])
 
         def compiled(
-            parameters: list[Tensor], batch: Tensor, trial_probabilities: Tensor
+            parameters: list[Tensor], batch: Tensor, *settings: Tensor
         ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-            results = step([*parameters, batch, trial_probabilities])
+            results = step([*parameters, batch, *settings])
             return results[: len(parameters)], results[len(parameters) :]
 
         return compiled
@@ -155,18 +151,19 @@ class CudaGraphGradients(RecordedGradients):
         super().__init__(objective, air)
         self._graphs: dict[torch.Size, Any] = {}
 
-    def __call__(self, batch: Tensor, trial_probabilities: Tensor) -> dict[str, Tensor]:
-        """Set the gradients of a batch (N, x_size, x_size); return the metrics."""
+    def __call__(self, batch: Tensor, *settings: Tensor) -> dict[str, Tensor]:
+        """Set the gradients of a batch; return the metrics."""
         if batch.shape not in self._graphs:
-            self._graphs[batch.shape] = self._capture(batch, trial_probabilities)
+            self._graphs[batch.shape] = self._capture(batch, *settings)
         graph, inputs, (gradients, metrics) = self._graphs[batch.shape]
-        inputs[0].copy_(batch, non_blocking=True)
-        inputs[1].copy_(trial_probabilities, non_blocking=True)
+        for held, given in zip(inputs, (batch, *settings), strict=True):
+            held.copy_(given, non_blocking=True)
         graph.replay()
         return self.hand_out(gradients, [metric.clone() for metric in metrics])
 
-    def _capture(self, batch: Tensor, trial_probabilities: Tensor) -> Any:
-        inputs = batch.clone(), trial_probabilities.to(batch.device, copy=True)
+    def _capture(self, *given: Tensor) -> Any:
+        batch = given[0]
+        inputs = [each.to(batch.device, copy=True) for each in given]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.random.fork_rng(devices=[batch.device]), torch.cuda.stream(side):

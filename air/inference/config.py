@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from air.errors import ConfigError
-from air.fields import Layers, PositiveInt, PositiveReal, Probability, Share, strict
+from air.fields import (
+    Count,
+    Layers,
+    PositiveInt,
+    PositiveReal,
+    PositiveShare,
+    Probability,
+    Share,
+    strict,
+)
 from air.model.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -149,6 +158,16 @@ class EstimatorConfig:
     """What every option of `inference` has; an estimator narrows what has no meaning for it."""
 
     baseline: BaselineConfig
+    warm_up_start: PositiveShare  # weight of all but the likelihood at first
+    warm_up_iterations: Count  # in which it rises to 1; 0: it is 1 throughout
+
+    def rest_weight(self, iteration: int) -> float | None:
+        """Return the weight of all but the likelihood at an iteration; None if it is always 1."""
+        if self.warm_up_iterations == 0:
+            return None
+        return self.warm_up_start + (1 - self.warm_up_start) * min(
+            1.0, iteration / self.warm_up_iterations
+        )
 
     @property
     def remarks(self) -> list[str]:

@@ -55,17 +55,15 @@ class CountTerms(NamedTuple):
     log_q: Tensor  # (T + 1, N) log q(n)
     kl: dict[str, Tensor]  # by name, (T + 1, N) each
     scale: float | Tensor  # of the plate's subsample
+    kl_scale: float | Tensor  # the same of latents, which a handler may have changed
     path: FullPath
 
     def expected_parts(self) -> dict[str, Tensor]:
         """Return the expectation of each part of the ELBO over n, summed over images."""
         q = self.log_q.exp()
-        terms = {
-            "likelihood": self.log_likelihood,
-            kl_name(Z_PRES): self.log_q - self.log_prior,
-            **self.kl,
-        }
-        return {name: (q * term).sum() * self.scale for name, term in terms.items()}
+        kl = {kl_name(Z_PRES): self.log_q - self.log_prior, **self.kl}
+        parts = {"likelihood": (q * self.log_likelihood).sum() * self.scale}
+        return parts | {name: (q * term).sum() * self.kl_scale for name, term in kl.items()}
 
 
 def count_terms(model: Program, guide: Program, *args: Any, **kwargs: Any) -> CountTerms:
@@ -113,5 +111,6 @@ def count_terms(model: Program, guide: Program, *args: Any, **kwargs: Any) -> Co
         log_q=path.count_log_probs().mT,
         kl=kl,
         scale=sites[OBS]["scale"],
+        kl_scale=sites[at_step(Z_PRES, 0)]["scale"],
         path=path,
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from contextlib import nullcontext
+from typing import Any, Protocol
 
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from air.inference.estimator import Estimate, Estimator
 from air.model.air import AIR
 from air.model.full_path import FullPath
+from air.model.sites import latent_of
 
 
 class Term(Protocol):
@@ -28,10 +31,26 @@ class Term(Protocol):
 
         Args:
             air: what is trained.
-            images: (N, x_size, x_size), pixels in [0, 1].
+            images: (N, x_size, x_size) or (N, x_size, x_size, 3), in [0, 1].
             path: the guide's on these images, where the estimator took it.
         """
         ...
+
+
+class WeightedKL(Messenger):
+    """Lets the latents' log probabilities, under the guide and under the model, count less.
+
+    Args:
+        weight: a scalar.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def _pyro_sample(self, message: Any) -> None:
+        if latent_of(message["name"]) is not None:
+            message["scale"] = message["scale"] * self.weight
 
 
 class Objective:
@@ -46,21 +65,31 @@ class Objective:
         self.estimator = estimator
         self.terms = terms
 
-    def __call__(self, air: AIR, batch: Tensor, trial_probabilities: Tensor) -> Estimate:
+    def __call__(
+        self,
+        air: AIR,
+        batch: Tensor,
+        trial_probabilities: Tensor,
+        rest_weight: Tensor | None = None,
+    ) -> Estimate:
         """Return what is minimised; "loss" is among its metrics, and each term by its name.
 
         Args:
             air: what is trained.
-            batch: (N, x_size, x_size), pixels in [0, 1].
+            batch: (N, x_size, x_size) or (N, x_size, x_size, 3), in [0, 1].
             trial_probabilities: (num_steps,), the prior of z_pres.
+            rest_weight: of all but the likelihood, a scalar; metrics of the ELBO then are those of
+                the weighted bound that is minimised.
         """
-        estimate = self.estimator.estimate(
-            air.model, air.guide, batch, z_pres_prior_p=lambda t: trial_probabilities[t]
-        )
+        with WeightedKL(rest_weight) if rest_weight is not None else nullcontext():
+            estimate = self.estimator.estimate(
+                air.model, air.guide, batch, z_pres_prior_p=lambda t: trial_probabilities[t]
+            )
         loss, metrics = estimate.loss, dict(estimate.metrics)
         for term in self.terms:
             value = term(air, batch, estimate.path) * len(batch)
-            loss = loss + term.weight * value
+            weight = term.weight if rest_weight is None else rest_weight * term.weight
+            loss = loss + weight * value
             metrics[term.name] = value.detach()
         metrics.pop("loss", None)  # of the estimator alone
         return Estimate(loss, {"loss": loss.detach(), **metrics}, estimate.path)

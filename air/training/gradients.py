@@ -15,9 +15,9 @@ from air.model.air import AIR
 
 log = logging.getLogger(__name__)
 
-# (batch, trial probabilities (num_steps,)) -> the objective's metrics, summed over images; every
+# (batch, the further arguments of the objective) -> its metrics, summed over images; every
 # parameter's `grad` is set on the way.
-Gradients = Callable[[Tensor, Tensor], dict[str, Tensor]]
+Gradients = Callable[..., dict[str, Tensor]]
 
 
 class EagerGradients:
@@ -32,10 +32,10 @@ class EagerGradients:
         self.objective = objective
         self.air = air
 
-    def __call__(self, batch: Tensor, trial_probabilities: Tensor) -> dict[str, Tensor]:
-        """Set the gradients of a batch (N, x_size, x_size); return the metrics."""
+    def __call__(self, batch: Tensor, *settings: Tensor) -> dict[str, Tensor]:
+        """Set the gradients of a batch; return the metrics."""
         self.air.zero_grad(set_to_none=True)
-        estimate = self.objective(self.air, batch, trial_probabilities)
+        estimate = self.objective(self.air, batch, *settings)
         estimate.loss.backward()
         return estimate.metrics
 

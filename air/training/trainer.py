@@ -236,7 +236,11 @@ class Trainer:
         trial_probabilities = torch.tensor(
             [prior(t) for t in range(self.air.num_steps)], dtype=torch.float64
         )
-        metrics = self.gradients(batch, trial_probabilities.to(self.device))
+        settings = [trial_probabilities]
+        rest_weight = self.config.inference.rest_weight(self.iteration)
+        if rest_weight is not None:
+            settings.append(torch.tensor(rest_weight, dtype=self.air.dtype))
+        metrics = self.gradients(batch, *(setting.to(self.device) for setting in settings))
         stop = self._interruption.signal is not None
         metrics, self._stopping = self.processes.sum_step(self._parameters, metrics, stop)
         # A GPU's host would have to wait; there it is checked when it is logged.

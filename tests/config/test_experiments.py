@@ -18,29 +18,32 @@ OPTIONS = [
     if group != "experiment"
     for path in sorted((CONF / group).glob("*.yaml"))
 ]
+MARGINAL = [option for group, option in OPTIONS if group == "inference" and "marginal" in option]
 BASELINES = [option for group, option in OPTIONS if group == "baseline" and option != "none"]
 
 
 def without_meaning(chosen):
     """Return the options that are no run beside an experiment's own choices, and why."""
     why = "baseline: must be 'none' with inference=marginal"
-    if chosen["inference"] == "marginal":
+    if chosen["inference"] in MARGINAL:
         return {("baseline", each): why for each in BASELINES}
-    return {("inference", "marginal"): why} if chosen["baseline"] != "none" else {}
+    return {("inference", each): why for each in MARGINAL if chosen["baseline"] != "none"}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_goes_with_every_option_or_says_why_not(experiment):
     refused = {}
     with hydra_on_conf():
-        own = compose("config", [f"experiment={experiment}"], return_hydra_config=True)
+        itself = f"experiment={experiment}"
+        own = compose("config", [itself, *needs(itself)], return_hydra_config=True)
         chosen = own.hydra.runtime.choices
-        parse_config(plain_values(compose("config", [f"experiment={experiment}"])))
+        parse_config(plain_values(compose("config", [itself, *needs(itself)])))
         for group, option in OPTIONS:
             if option == chosen[group]:
                 continue
             choice = f"{group}={option}"
-            composed = compose("config", [f"experiment={experiment}", choice, *needs(choice)])
+            data = choice if group == "data" else f"data={chosen['data']}"
+            composed = compose("config", [itself, choice, *needs(data)])
             try:
                 parse_config(plain_values(composed))
             except ConfigError as error:

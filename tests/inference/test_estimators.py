@@ -13,6 +13,7 @@ from pyro import poutine
 from pyro.infer import JitTrace_ELBO, JitTraceGraph_ELBO, Trace_ELBO, TraceGraph_ELBO
 
 from air.inference.marginal import MarginalELBO
+from air.inference.objective import WeightedKL
 from air.inference.reinforce import ReinforceELBO
 from air.model.full_path import count_log_probs
 from tests.helpers.models import tiny
@@ -104,6 +105,15 @@ def test_marginal_equals_the_mean_of_tracegraph_in_value_and_gradient(images):
     assert marginal[0][1].item() < 0.02 * abs(
         marginal[0][0].item()
     )  # the comparison means something
+
+
+def test_where_kl_divergences_count_less_both_agree_too(images):
+    air, less = tiny(), WeightedKL(torch.tensor(0.3))
+    with less:
+        marginal = monte_carlo(MarginalELBO(), air, images, chunks=20, copies=300)
+        sampled = monte_carlo(TraceGraph_ELBO(), air, images, chunks=30, copies=1500)
+    for one, other in zip(marginal, sampled, strict=True):
+        assert_same_mean(one, other)
 
 
 def test_baselines_do_not_change_the_expected_gradient(images):

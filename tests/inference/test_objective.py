@@ -10,19 +10,81 @@ from pyro import poutine
 from air.acceleration.recording import RecordedGradients
 from air.benchmark.workloads import example_data
 from air.cli.compose import compose_config
+from air.errors import ConfigError
 from air.evaluation.bound import log_weights
 from air.inference.estimator import Estimate, SurrogateELBO
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
 from air.inference.sleep import SleepPhase
+from air.model.config import ImageConfig
 from air.tracking.jsonl import JSONLTracker, read_metrics
 from air.training.gradients import EagerGradients
 from air.training.signals import Interruption
 from air.training.trainer import Trainer
+from tests.helpers.compiler import needs_a_compiler
 from tests.helpers.gradients import taken
 from tests.helpers.models import tiny
 
 PRIOR = {"z_pres_prior_p": lambda t: (0.6, 0.3)[t]}
+
+
+class Constant:
+    """A term that is always the same."""
+
+    name, weight = "constant", 3.0
+
+    def __call__(self, air, images, path=None):
+        return torch.tensor(2.0)
+
+
+@pytest.mark.parametrize("background", [None, ImageConfig("image", plain=True)])
+def test_all_but_the_likelihood_counts_as_much_as_asked(background):
+    air, batch = tiny(background=background), torch.rand(4, 6, 6)
+    probabilities = torch.tensor([0.6, 0.3])
+
+    def weighted(*weight):
+        torch.manual_seed(1)
+        objective = Objective(MarginalELBO(), [Constant()])
+        loss, metrics, _ = objective(air, batch, probabilities, *weight)
+        return loss, metrics, torch.autograd.grad(loss, list(air.parameters()), allow_unused=True)
+
+    whole, parts, gradient = weighted()
+    none, _, likelihood_gradient = weighted(torch.tensor(0.0))
+    part, part_metrics, part_gradient = weighted(torch.tensor(0.25))
+    torch.testing.assert_close(none, -parts["likelihood"])
+    torch.testing.assert_close(part, 0.25 * whole + 0.75 * none)
+    torch.testing.assert_close(part_metrics["kl_what"], 0.25 * parts["kl_what"])
+    for one, first, last in zip(part_gradient, likelihood_gradient, gradient, strict=True):
+        if last is not None:
+            torch.testing.assert_close(one, 0.75 * first + 0.25 * last)
+
+
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=[pytest.mark.slow, needs_a_compiler])]
+)
+def test_a_recording_takes_the_weight_of_each_iteration(compiled):
+    air, batch, probabilities = tiny(), torch.rand(4, 6, 6), torch.tensor([0.6, 0.3])
+    recorded = RecordedGradients(Objective(MarginalELBO()), air, compiled=compiled)
+    for weight in (0.25, 0.5, 1.0):
+        settings = probabilities, torch.tensor(weight)
+        torch.manual_seed(1)
+        played = recorded(batch, *settings)["loss"]
+        torch.manual_seed(1)
+        torch.testing.assert_close(played, Objective(MarginalELBO())(air, batch, *settings).loss)
+
+
+def test_the_weight_rises_in_a_straight_line_and_stays():
+    warm_up = ("inference.warm_up_start=0.2", "inference.warm_up_iterations=100")
+    inference = compose_config(warm_up).inference
+    assert [inference.rest_weight(i) for i in (0, 50, 100, 900)] == pytest.approx([0.2, 0.6, 1, 1])
+    assert compose_config(()).inference.rest_weight(0) is None
+    for wrong in (
+        "inference.warm_up_start=0",
+        "inference.warm_up_start=1.5",
+        "inference.warm_up_iterations=-1",
+    ):
+        with pytest.raises(ConfigError, match=wrong.partition("=")[0]):
+            compose_config((wrong,))
 
 
 class ImportanceBound(SurrogateELBO):
