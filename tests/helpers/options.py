@@ -12,7 +12,8 @@ GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"hydr
 
 def needs(option):
     """Return what else must be given for an option: it has no value of its own."""
-    return ["data.path=x"] if option in ("data=npz", "data=shards") else []
+    of_users = ("data=npz", "data=shards", "experiment=images")
+    return ["data.path=x"] if option in of_users else []
 
 
 def composed(*overrides):
