@@ -11,6 +11,7 @@ from air.inference.reinforce import ReinforceELBO
 from air.inference.sleep import SleepPhase
 from air.model.config import DifferenceConfig, MapConfig, RecurrentConfig
 from tests.helpers.compiler import needs_a_compiler
+from tests.helpers.gradients import along_the_gradient
 from tests.helpers.models import tiny
 
 RECURRENT, DIFFERENCE = RecurrentConfig("recurrent"), DifferenceConfig("difference")
@@ -79,25 +80,8 @@ def test_a_recorded_step_is_the_eager_one(kind, compiled):
     ],
 )
 def test_the_gradients_bias_is_small_and_begins_with_the_second_step(kind, num_steps, tolerance):
-    """Along the gradient, the slope of the loss with the same noise is the gradient's length."""
     torch.manual_seed(1)
-    model = tiny(attention=kind, num_steps=num_steps).double()
-    images = torch.rand(4, 6, 6, dtype=torch.float64)
-    parameters = list(model.parameters())
-
-    def loss():
-        torch.manual_seed(7)
-        return MarginalELBO().estimate(model.model, model.guide, images).loss
-
-    gradient = torch.autograd.grad(loss(), parameters, materialize_grads=True)
-    length = torch.cat([each.flatten() for each in gradient]).norm()
-    slope, step = 0.0, 1e-6
-    for sign in (1, -1):
-        with torch.no_grad():
-            moved = [sign * step * each / length for each in gradient]
-            for parameter, by in zip(parameters, moved, strict=True):
-                parameter += by
-            slope += sign * loss().item() / (2 * step)
-            for parameter, by in zip(parameters, moved, strict=True):
-                parameter -= by
-    assert slope == pytest.approx(length.item(), rel=tolerance)
+    length, slope = along_the_gradient(
+        tiny(attention=kind, num_steps=num_steps).double(), torch.rand(4, 6, 6, dtype=torch.float64)
+    )
+    assert slope == pytest.approx(length, rel=tolerance)

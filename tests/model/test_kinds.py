@@ -19,6 +19,7 @@ from air.model.config import (
     SumConfig,
     VAEConfig,
 )
+from tests.helpers.gradients import along_the_gradient
 from tests.helpers.models import tiny
 
 ATTENTIONS = (
@@ -101,24 +102,6 @@ def test_what_is_inferred_has_the_images_shape_and_makes_up_the_reconstruction(k
 
 @pytest.mark.parametrize("kinds", [kind for kind in KINDS if "recurrent" in kind.id])
 def test_with_the_papers_attention_the_gradient_has_no_bias(kinds):
-    """Along the gradient, the slope of the loss with the same noise is the gradient's length."""
     torch.manual_seed(1)
-    air = tiny(**kinds).double()
-    images, parameters = batch_of(kinds).double(), list(air.parameters())
-
-    def loss():
-        torch.manual_seed(7)
-        return MarginalELBO().estimate(air.model, air.guide, images).loss
-
-    gradient = torch.autograd.grad(loss(), parameters, materialize_grads=True)
-    length = torch.cat([each.flatten() for each in gradient]).norm()
-    slope, step = 0.0, 1e-6
-    for sign in (1, -1):
-        with torch.no_grad():
-            moved = [sign * step * each / length for each in gradient]
-            for parameter, by in zip(parameters, moved, strict=True):
-                parameter += by
-            slope += sign * loss().item() / (2 * step)
-            for parameter, by in zip(parameters, moved, strict=True):
-                parameter -= by
-    assert slope == pytest.approx(length.item(), rel=1e-6)
+    length, slope = along_the_gradient(tiny(**kinds).double(), batch_of(kinds).double())
+    assert slope == pytest.approx(length, rel=1e-6)
