@@ -15,15 +15,14 @@ from pyro.optim.pytorch_optimizers import Adam  # type: ignore[attr-defined]
 from air.config.schema import Config
 from air.data.config import SceneConfig
 from air.data.digits import bundled_digits
-from air.data.ground import grounds_of
 from air.data.multi_mnist import draw_scenes
-from air.data.scenes import Data, sampled
+from air.data.scenes import Data
 from air.errors import DataError
 from air.inference.config import NeuralBaselineConfig, ReinforceConfig
 from air.model.images import to_unit
 from air.tracking.tracker import NullTracker
 from air.training.gradients import check_step
-from air.training.run import choose_device
+from air.training.run import begin, choose_device
 from air.training.trainer import Trainer
 
 Step = Callable[[], None]
@@ -57,9 +56,7 @@ def build_trainer(config: Config, data: Data) -> Trainer:
     check_step(config, device)
     config = config.fitted_to(data.train)
     air = config.build_model(data.train.x_size, data.train.num_channels).to(device)
-    if config.background.kind != "none":
-        images = sampled(data.train)
-        air.start_at(images, grounds_of(images))
+    begin(config, air, data.train)
     objective = config.build_objective()
     return Trainer(config, air, objective, data, Path("nowhere"), NullTracker())
 

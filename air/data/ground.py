@@ -10,7 +10,8 @@ _AS_GOOD = 1.3  # times the distance that the best ground leaves; patterns also 
 _NO_DISTANCE = 2 / 255
 _MOST = 24  # components; a grid that is shifted at random takes some 14, a slope 2
 _ROUNDS = 6
-_NOISE = 4.0  # standard deviations; of the pixels of plain noise, 1 in 16 000 is farther off
+# Times the median distance: 4 standard deviations of plain noise; 1 pixel in 16 000 is beyond.
+BEYOND_NOISE = 4.0 * 1.4826
 _OBJECTS = 0.1  # the share of pixels that may show objects, however little noise there is
 _MAX_VALUES = 10_000  # for a quantile
 
@@ -62,7 +63,7 @@ def _mixed(images: Tensor) -> Tensor:
             left, scales, right = _components(kept, rank)
             ground = kept.mean(0) + (left * scales) @ right.mT
             distance = (rows - ground).abs()
-            noise = _NOISE * 1.4826 * _quantile(distance, 0.5)
+            noise = BEYOND_NOISE * _quantile(distance, 0.5)
             limit = torch.maximum(noise, _quantile(distance, 1 - _OBJECTS))
             kept = torch.where(distance <= limit, rows, ground)
     return ground.view_as(images)

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from air.data.ground import BEYOND_NOISE
 from air.data.scenes import FAINT
 
 _EDGE = 0.2  # of what an object stands out by; below are the blurred edges of its ink
-_NOISE = 4.0  # standard deviations; of the pixels of plain noise, 1 in 16 000 stands out by more
 _BLURS = (1, 3, 5)  # pixels; a pixel is as it is
 _SPECK = 4  # pixels; fewer are no object
 # Objects that touch are one group, and strokes may come apart. Sizes of one kind of object mostly
@@ -67,7 +67,7 @@ def _stands_out(images: Tensor, grounds: Tensor) -> Tensor:
     for width in _BLURS:
         left = F.avg_pool2d(images - grounds, width, stride=1, padding=width // 2)
         distance = left.abs().amax(1)  # of the channel that is farthest
-        noise = _NOISE * 1.4826 * distance.median()
+        noise = BEYOND_NOISE * distance.median()
         contrasts = distance.amax((1, 2))
         contrasts = contrasts[contrasts > (2 * noise).clamp(min=FAINT)]  # of those not empty
         if len(contrasts):

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from air.model.images import num_channels, planes, to_unit
+from air.model.images import planes, to_unit
 
 # Contrast, of 256 grey levels. At the presets' likelihood_sd of 0.3, an object of 100 pixels that
 # stands out by less gains 2 nats at most, about what it costs.
@@ -88,7 +88,7 @@ class Scenes:
     @property
     def num_channels(self) -> int:
         """1 of grey images, 3 of images in colour."""
-        return num_channels(self.images.shape)
+        return 1 if self.images.ndim == 3 else self.images.shape[3]
 
     @property
     def image_shape(self) -> tuple[int, ...]:

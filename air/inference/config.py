@@ -165,9 +165,10 @@ class EstimatorConfig:
         """Return the weight of all but the likelihood at an iteration; None if it is always 1."""
         if self.warm_up_iterations == 0:
             return None
-        return self.warm_up_start + (1 - self.warm_up_start) * min(
-            1.0, iteration / self.warm_up_iterations
-        )
+        from air.model.count_prior import annealed
+
+        share = iteration / self.warm_up_iterations
+        return annealed(self.warm_up_start, 1.0, share, is_linear=True)
 
     @property
     def remarks(self) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from air.inference.arrangement import arranged
 from air.model.air import AIR
+from air.model.attention.look import foreground_of
 from air.model.canvas import ObjectLatents
 from air.model.full_path import FullPath, full_path
 from air.model.guide import Guide
@@ -133,7 +134,7 @@ def noise_sd(air: AIR, images: Tensor, path: FullPath) -> Tensor:
     batch = in_type_of(air.guide.z_where_init, images)
     with poutine.condition(data=backgrounds(path)):
         background = air.model.canvas.background.draw(len(batch), batch.shape[-1])
-    distance = batch if background is None else batch - background
+    distance = foreground_of(batch, background)
     some = distance.flatten()[:: max(1, distance.numel() // _MAX_SAMPLE)]
     return _SD_OF_MEDIAN * some.abs().median()
 

@@ -166,8 +166,7 @@ class GenerativeModel(ProgramModule):
             background: (n, channels, x_size, x_size), or None for black.
             x_size: width and height of an image, in pixels, if not the model's own.
         """
-        decoded = self.decode(objects.z_what)
-        layers = self.canvas.place(objects.z_where, decoded, x_size or self.x_size)
+        layers = self.placed(objects.z_where, objects.z_what, x_size)
         painted: Painted = self.canvas.compositing(objects.z_pres, layers, background)
         return painted
 
@@ -182,30 +181,39 @@ class GenerativeModel(ProgramModule):
         Returns:
             (..., n, x_size, x_size) or, in colour, (..., n, x_size, x_size, 3).
         """
+        return self.shown(self.paint(objects, background, x_size), x_size)
+
+    def shown(self, painted: Painted, x_size: int | None = None) -> Tensor:
+        """Return canvases as images; see `render`."""
         size = x_size or self.x_size
-        canvas = self.paint(objects, background, size).pixels
-        return pictures(canvas.unflatten(-1, (-1, size, size)))
+        return pictures(painted.pixels.unflatten(-1, (-1, size, size)))
 
     def windows(self, z_what: Tensor) -> Tensor:
         """Decode objects (..., z_what_size) to pictures (..., window_size, window_size[, 3])."""
         return pictures(self.canvas.compositing.alone(self.canvas.layers(self.decode(z_what))))
 
-    def segmentation(self, objects: ObjectLatents, x_size: int | None = None) -> Tensor:
-        """Return what each pixel mostly shows: 0 for the background, t + 1 for the t-th object.
+    def render_and_segment(
+        self,
+        objects: ObjectLatents,
+        background: Tensor | None = None,
+        x_size: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Do as `render`, and say what each pixel mostly shows; objects are placed once for both.
 
         Args:
             objects: z_pres (n, num_steps); z_where (n, num_steps, 3); z_what (n, num_steps,
                 z_what_size).
+            background: (n, channels, x_size, x_size), or None for black.
             x_size: width and height of an image, in pixels, if not the model's own.
 
         Returns:
-            (n, x_size, x_size) uint8.
+            The images, and (n, x_size, x_size) uint8: 0 for the background, t + 1 for the t-th
+            object.
         """
-        layers = self.canvas.place(
-            objects.z_where, self.decode(objects.z_what), x_size or self.x_size
-        )
-        shares = self.canvas.compositing.shares(objects.z_pres, layers)
-        return shares.argmax(1).to(torch.uint8)
+        compositing = self.canvas.compositing
+        layers = self.placed(objects.z_where, objects.z_what, x_size)
+        images = self.shown(compositing(objects.z_pres, layers, background), x_size)
+        return images, compositing.shares(objects.z_pres, layers).argmax(1).to(torch.uint8)
 
     def coverage(self, z_where: Tensor, z_what: Tensor, x_size: int | None = None) -> Tensor:
         """Decode objects and say how much of each pixel each of them takes, were it alone.
@@ -218,8 +226,11 @@ class GenerativeModel(ProgramModule):
         Returns:
             (..., n, num_steps, x_size, x_size), mostly in [0, 1].
         """
-        layers = self.canvas.place(z_where, self.decode(z_what), x_size or self.x_size)
-        return self.canvas.compositing.coverage(layers)
+        return self.canvas.compositing.coverage(self.placed(z_where, z_what, x_size))
+
+    def placed(self, z_where: Tensor, z_what: Tensor, x_size: int | None = None) -> Tensor:
+        """Decode objects and place each on a canvas of its own; see `Canvas.place`."""
+        return self.canvas.place(z_where, self.decode(z_what), x_size or self.x_size)
 
     def prior(
         self,

@@ -28,11 +28,6 @@ def to_unit(
     return unit / 255 if images.dtype == torch.uint8 else unit
 
 
-def num_channels(shape: tuple[int, ...]) -> int:
-    """Return the number of channels of images of a shape (N, S, S) or (N, S, S, channels)."""
-    return shape[3] if len(shape) > 3 else 1
-
-
 def planes(images: Tensor) -> Tensor:
     """Return images as networks and canvases take them, a plane for each channel.
 

@@ -112,6 +112,7 @@ def _infer_chunk(
     count = torch.multinomial(count_probs, 1).squeeze(-1) if sample else count_probs.argmax(-1)
     z_pres = (torch.arange(num_steps, device=count.device) < count.unsqueeze(-1)).to(batch.dtype)
     objects = ObjectLatents(z_pres, path.z_where, path.z_what)
+    reconstruction, segmentation = model.render_and_segment(objects, background, x_size)
     return Posterior(
         count=count,
         count_probs=count_probs,
@@ -119,7 +120,7 @@ def _infer_chunk(
         z_where=path.z_where,
         z_what=path.z_what,
         boxes=window_boxes(path.z_where.to(wide), x_size),
-        reconstruction=model.render(objects, background, x_size),
-        segmentation=model.segmentation(objects, x_size),
+        reconstruction=reconstruction,
+        segmentation=segmentation,
         background=None if background is None else pictures(background),
     )

@@ -17,10 +17,11 @@ from air.config.schema import Config
 from air.data.ground import grounds_of
 from air.data.loading import load_data
 from air.data.remarks import remarks
-from air.data.scenes import sampled
+from air.data.scenes import TrainingScenes, sampled
 from air.errors import ConfigError, ProcessLostError, RunFolderError, WriteError
 from air.evaluation.held_out import Evaluation
 from air.fields import config_values
+from air.model.air import AIR
 from air.pictures.figure_files import save_figure
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes
 from air.pictures.reconstructions import draw_reconstructions
@@ -111,9 +112,8 @@ def _train(
     air = config.build_model(data.train.x_size, data.train.num_channels).to(device)
     if checkpoint and checkpoint_file:
         load_weights(air, checkpoint.model, checkpoint_file)
-    elif config.background.kind != "none":
-        images = sampled(data.train)
-        air.start_at(images, grounds_of(images))
+    else:
+        begin(config, air, data.train)
     processes.copy_first(air)
     if not processes.is_first:
         seed_noise(config.seed, start, processes.rank)
@@ -170,6 +170,13 @@ def _train(
         if interruption.signal is not None:  # this run is done, but a sweep must not continue
             raise SystemExit(interruption.exit_code)
     return metric
+
+
+def begin(config: Config, air: AIR, train: TrainingScenes) -> None:
+    """Let a new model begin with what training images share, where it has a background."""
+    if config.background.kind != "none":
+        images = sampled(train)
+        air.start_at(images, grounds_of(images))
 
 
 def _record_stop(run_dir: Path, iteration: int, interruption: Interruption) -> None:

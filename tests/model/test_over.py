@@ -68,13 +68,13 @@ def test_the_first_object_is_in_front_and_the_segmentation_says_so():
         air.decode.mlp.layers[-1].bias.fill_(30.0)  # opaque, whatever the code
     z_where = torch.tensor([[[3.0, 1.0, 1.0], [3.0, 0.0, 0.0]]])  # the second one in the middle
     objects = ObjectLatents(torch.ones(1, 2), z_where, torch.zeros(1, 2, 2))
-    parts = air.model.segmentation(objects)[0]
+    parts = air.model.render_and_segment(objects)[1][0]
     assert parts.dtype == torch.uint8
     assert parts[4, 4] == 2
     assert parts[2, 2] == 1
     assert parts[8, 8] == 0
     both = ObjectLatents(torch.ones(1, 2), torch.zeros(1, 2, 3) + z_where[:, :1], objects.z_what)
-    assert set(air.model.segmentation(both).unique().tolist()) == {0, 1}
+    assert set(air.model.render_and_segment(both)[1].unique().tolist()) == {0, 1}
 
 
 def test_objects_start_nearly_transparent_and_neither_dark_nor_light():

@@ -62,7 +62,7 @@ def scene(model):
             z_what=z_what,
             boxes=window_boxes(z_where, SIZE),
             reconstruction=images / 2,
-            segmentation=model.model.segmentation(ObjectLatents(z_pres, z_where, z_what)),
+            segmentation=model.model.render_and_segment(ObjectLatents(z_pres, z_where, z_what))[1],
             background=None,
         )
     return images, posterior

@@ -61,15 +61,14 @@ class VAEBackground(Background):
             self.common.copy_(median_logits(grounds, grounds.shape[-1]))
         optimizer = torch.optim.Adam(self.parameters(), lr=_LR)
         prior = dist.Normal(0.0, 1.0)
-        with torch.enable_grad():
-            for _ in range(_STEPS):
-                chosen = torch.randint(len(images), (_BATCH,), device=images.device)
-                q = dist.Normal(*self.encode(images[chosen].flatten(1)))
-                distance = (self.decoded(q.rsample()) - grounds[chosen]).square().sum()
-                loss = distance / (2 * _SD**2) + kl_divergence(q, prior).sum()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+        for _ in range(_STEPS):
+            chosen = torch.randint(len(images), (_BATCH,), device=images.device)
+            q = dist.Normal(*self.encode(images[chosen].flatten(1)))
+            distance = (self.decoded(q.rsample()) - grounds[chosen]).square().sum()
+            loss = distance / (2 * _SD**2) + kl_divergence(q, prior).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         optimizer.zero_grad()
 
     def draw(self, n: int, x_size: int) -> Tensor:

@@ -28,7 +28,7 @@ class Sum(Compositing):
 
     def coverage(self, layers: Tensor) -> Tensor:
         """Return how bright the brightest channel is."""
-        return layers.amax(-3)
+        return layers.squeeze(-3) if self.num_layers == 1 else layers.amax(-3)
 
     def alone(self, layers: Tensor) -> Tensor:
         """Return the layers: (..., channels, S, S), as they are."""
