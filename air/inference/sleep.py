@@ -22,6 +22,8 @@ Codes = Literal["prior", "posterior"]
 
 _SD_OF_MEDIAN = 1.4826  # of a normal's absolute values
 _MAX_SAMPLE = 10_000  # pixels for a median
+_COVERED = 0.1  # the hidden share of an object from which on it is found after what hides it
+_HIDDEN = 0.75  # the share from which on nobody would see that it is there
 
 
 class Dreams(NamedTuple):
@@ -29,6 +31,7 @@ class Dreams(NamedTuple):
 
     objects: ObjectLatents  # with a dimension of steps before the last
     images: Tensor  # (n, x_size, x_size) or (n, x_size, x_size, 3), in [0, 1]
+    hidden: Tensor | None = None  # (n, num_steps, num_steps), see `Compositing.hidden`
 
 
 class SleepPhase:
@@ -102,10 +105,13 @@ class SleepPhase:
             objects = objects._replace(z_what=z_what)
         z_where = arranged(air.model, objects, self.num_places, self.touching)
         objects = objects._replace(z_where=z_where)
-        dreamt = air.model.render(objects, background)
+        compositing = air.model.canvas.compositing
+        layers = air.model.placed(objects.z_where, objects.z_what)
+        dreamt = air.model.shown(compositing(z_pres, layers, background))
         if path and self.noise:
             dreamt = dreamt + noise_sd(air, images, path) * torch.randn_like(dreamt)
-        return Dreams(objects, dreamt.clamp(0, 1))  # as real pixels end there
+        # Real pixels end at 0 and 1.
+        return Dreams(objects, dreamt.clamp(0, 1), compositing.hidden(z_pres, layers))
 
 
 def backgrounds(path: FullPath) -> dict[str, Tensor]:
@@ -157,14 +163,15 @@ def found_codes(path: FullPath, num: int) -> Tensor:
 def recalled(guide: Guide, dreams: Dreams) -> Tensor:
     """Return log q(z_pres, z_where) of dreamt objects under a guide, (n,).
 
-    The order of a scene's objects means nothing, so at each step the guide is told of that object
-    among those left which it holds most likely, and continues from there.
+    At each step the guide is told of that object among those left which it holds most likely, and
+    continues from there. Where objects hide one another, those left are the ones in front: the
+    model has no other order for them. It is not asked for an object that is hidden almost whole.
 
     Args:
         guide: is asked.
         dreams: scenes and their objects.
     """
-    recall = _Recall(dreams.objects)
+    recall = _Recall(dreams.objects, dreams.hidden)
     with torch.no_grad():  # dreams teach the guide about objects, and the model nothing
         images = in_type_of(guide.z_where_init, dreams.images)
         background = guide.background.infer(images)
@@ -176,10 +183,14 @@ def recalled(guide: Guide, dreams: Dreams) -> Tensor:
 class _Recall(Messenger):
     """Gives the guide's sites the objects of a scene, the likeliest first, and adds up log q."""
 
-    def __init__(self, objects: ObjectLatents) -> None:
+    def __init__(self, objects: ObjectLatents, hidden: Tensor | None) -> None:
         super().__init__()
         self.objects = objects
         self.left = objects.z_pres > 0  # (n, num_steps)
+        self.behind: Tensor | None = None  # (n, num_steps, num_steps), by what
+        if hidden is not None:
+            self.left = self.left & (hidden.sum(-1) < _HIDDEN)
+            self.behind = hidden > _COVERED
         self.log_q = objects.z_pres.new_zeros(len(objects.z_pres))
         self.chosen = self.left.new_zeros(len(self.left), dtype=torch.long)  # (n,)
 
@@ -191,7 +202,7 @@ class _Recall(Messenger):
             self.log_q = self.log_q + fn.log_prob(message["value"])
         elif latent == Z_WHERE:
             log_q = fn.log_prob(self.objects.z_where.movedim(-2, 0)).mT  # (n, num_steps)
-            self.chosen = log_q.masked_fill(~self.left, -torch.inf).argmax(-1)
+            self.chosen = log_q.masked_fill(~self._in_front(), -torch.inf).argmax(-1)
             chosen = log_q.gather(-1, self.chosen.unsqueeze(-1)).squeeze(-1)
             self.log_q = self.log_q + torch.where(present, chosen, 0.0)
             message["value"] = self._chosen(self.objects.z_where)
@@ -201,6 +212,12 @@ class _Recall(Messenger):
         else:
             return
         message["done"] = True
+
+    def _in_front(self) -> Tensor:
+        """Return which of the objects that are left are behind none of them, (n, num_steps)."""
+        if self.behind is None:
+            return self.left
+        return self.left & ~(self.behind & self.left.unsqueeze(-2)).any(-1)
 
     def _chosen(self, latents: Tensor) -> Tensor:
         return latents.take_along_dim(self.chosen[:, None, None], dim=-2).squeeze(-2)

@@ -86,6 +86,18 @@ class Compositing(nn.Module):
         """
         raise NotImplementedError
 
+    def hidden(self, z_pres: Tensor, layers: Tensor) -> Tensor | None:
+        """Return the share of each object that each of the others hides; None where none ever does.
+
+        Args:
+            z_pres: (n, num_steps), 0 or 1.
+            layers: (n, num_steps, num_layers, S, S), of every object, placed.
+
+        Returns:
+            (n, num_steps, num_steps): of the t-th object, by the s-th.
+        """
+        return None
+
     def forward(self, z_pres: Tensor, layers: Tensor, background: Tensor | None) -> Painted:
         """Compose the objects that are present.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -115,16 +115,21 @@ class Guide(ProgramModule):
             for t in range(self.num_steps if num_steps is None else num_steps):
                 look, attention = self.attention(attention, latents)
                 infer, baseline = self.baseline(baseline, latents)
-                view = look.view
+                views = [look.view]
                 if behind is not None:  # what is dark or light of its own accord
-                    view = torch.cat((view, batch), 1)
-                latents = self.draw_object(t, look, view, latents.z_pres, infer)
+                    views.append(batch)
+                latents = self.draw_object(t, look, views, latents.z_pres, infer)
                 z_where.append(latents.z_where)
                 z_pres.append(latents.z_pres)
             return z_where, z_pres
 
     def draw_object(
-        self, t: int, look: Look, view: Tensor, previous_z_pres: Tensor, infer: Any
+        self,
+        t: int,
+        look: Look,
+        views: Sequence[Tensor],
+        previous_z_pres: Tensor,
+        infer: Any,
     ) -> ObjectLatents:
         """Draw the t-th object: is it there, where, and what is it?"""
         z_pres = pyro.sample(
@@ -135,7 +140,7 @@ class Guide(ProgramModule):
         q_where = dist.Normal(look.z_where_loc, look.z_where_scale)
         z_where = pyro.sample(at_step(Z_WHERE, t), q_where.mask(mask).to_event(1))  # (n, 3)
 
-        window = image_to_window(z_where.unsqueeze(-2), view, self.window_size)
-        q_what = dist.Normal(*self.encode(window.flatten(1)))
+        windows = [image_to_window(z_where.unsqueeze(-2), v, self.window_size) for v in views]
+        q_what = dist.Normal(*self.encode(torch.cat(windows, 1).flatten(1)))
         z_what = pyro.sample(at_step(Z_WHAT, t), q_what.mask(mask).to_event(1))  # (n, z_what_size)
         return ObjectLatents(z_pres, z_where, z_what)

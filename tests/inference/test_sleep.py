@@ -19,7 +19,7 @@ NO_IMAGES = torch.empty(0, 6, 6)  # codes of the prior need none
 def test_dreams_are_scenes_of_the_model_with_uniform_counts():
     model = tiny(num_steps=3)
     torch.manual_seed(0)
-    objects, images = SleepPhase(1.0, 4000, max_objects=2).dream(model, NO_IMAGES)
+    objects, images, _ = SleepPhase(1.0, 4000, max_objects=2).dream(model, NO_IMAGES)
     counts = objects.z_pres.sum(-1).long()
     torch.testing.assert_close(
         counts.bincount(minlength=4) / 4000,
@@ -36,12 +36,12 @@ def test_dreams_are_scenes_of_the_model_with_uniform_counts():
 
 
 def test_a_dream_has_no_more_objects_than_the_model_has_steps():
-    objects, _ = SleepPhase(1.0, 500, max_objects=9).dream(tiny(num_steps=2), NO_IMAGES)
+    objects = SleepPhase(1.0, 500, max_objects=9).dream(tiny(num_steps=2), NO_IMAGES).objects
     assert objects.z_pres.sum(-1).max() == 2
 
 
 def test_without_a_limit_dreams_have_up_to_num_steps_objects():
-    objects, _ = SleepPhase(1.0, 500).dream(tiny(num_steps=3), NO_IMAGES)
+    objects = SleepPhase(1.0, 500).dream(tiny(num_steps=3), NO_IMAGES).objects
     assert set(objects.z_pres.sum(-1).tolist()) == {0.0, 1.0, 2.0, 3.0}
 
 
@@ -76,7 +76,7 @@ def test_codes_of_the_posterior_are_those_of_objects_found_as_often_as_they_are_
     torch.testing.assert_close(found.mean(0), share.double().detach(), atol=0.015, rtol=0)
     path = full_path(model.guide, images)
     for given in (path, None):
-        dreamt, _ = SleepPhase(1.0, 7, codes="posterior").dream(model, images, given)
+        dreamt = SleepPhase(1.0, 7, codes="posterior").dream(model, images, given).objects
         assert dreamt.z_what.shape == (7, 2, 2)
         assert not dreamt.z_what.requires_grad
         of_the_path = (dreamt.z_what.unsqueeze(-2) == path.z_what.flatten(0, 1)).all(-1).any(-1)
@@ -160,7 +160,7 @@ def test_dreams_teach_the_guide_to_count():
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
 
     def wrong() -> float:
-        objects, images = phase.dream(model, NO_IMAGES)
+        objects, images, _ = phase.dream(model, NO_IMAGES)
         return (model.infer(images).count != objects.z_pres.sum(-1)).double().mean().item()
 
     for _ in range(300):
@@ -181,3 +181,27 @@ def test_dreams_can_be_told_by_hand():
         objects = ObjectLatents(torch.ones(1, 2), z_where, z_what)
         results.append(recalled(model.guide, Dreams(objects, torch.full((1, 6, 6), 0.5))))
     torch.testing.assert_close(*results)
+
+
+def test_objects_are_told_after_those_that_hide_them_and_hidden_ones_not_at_all():
+    model = tiny(num_steps=3).double()
+    torch.manual_seed(2)
+    z_where = model.model.z_where_prior.mean + torch.randn(1, 3, 3).double()
+    objects = ObjectLatents(torch.ones(1, 3).double(), z_where, torch.randn(1, 3, 2).double())
+    image, none = torch.rand(1, 6, 6).double(), torch.zeros(1, 3, 3).double()
+
+    def told(*order):
+        z_pres_terms, z_where_terms = _log_q(model, image[0], objects, 0, order)
+        return (z_pres_terms.sum() + z_where_terms.sum()).view(1)
+
+    def recall(hidden):
+        return recalled(model.guide, Dreams(objects, image, hidden))
+
+    torch.testing.assert_close(recall(none), recall(None))
+    for order in itertools.permutations(range(3)):
+        hidden = none.clone()
+        for before, after in itertools.pairwise(order):
+            hidden[0, after, before] = 0.3
+        torch.testing.assert_close(recall(hidden), told(*order))
+        hidden[0, order[2], order[1]] = 0.9  # the last one is hardly seen
+        torch.testing.assert_close(recall(hidden), told(*order[:2]))

@@ -61,6 +61,19 @@ def test_shares_are_what_is_seen_of_each(count):
         torch.testing.assert_close(seen, shares[:, 1 + t])
 
 
+def test_an_object_is_hidden_by_what_lies_in_front_of_it():
+    masks = torch.zeros(1, 3, 1, SIZE, SIZE)
+    masks[:, 0, :, :, :2] = 1.0  # the left half
+    masks[:, 1, :, :2] = 1.0  # the upper half
+    masks[:, 2, :, 3, 3] = 1.0  # a corner
+    hidden = Over(1).hidden(torch.ones(1, 3), torch.cat((masks, masks), 2))
+    expected = torch.zeros(1, 3, 3)
+    expected[0, 1, 0] = 0.5
+    torch.testing.assert_close(hidden, expected)
+    nothing = Over(1).hidden(torch.tensor([[1.0, 0.0, 0.0]]), torch.cat((masks, masks), 2))
+    assert not nothing.any()
+
+
 def test_the_first_object_is_in_front_and_the_segmentation_says_so():
     air = tiny(compositing=OverConfig("over"), x_size=9, window_size=3, scale_prior_mean=3.0)
     with torch.no_grad():

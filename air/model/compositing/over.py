@@ -34,7 +34,7 @@ class Over(Compositing):
 
     def to_place(self, windows: Tensor) -> Tensor:
         """Return a_t c_t and a_t of appearances and masks; both end where the window does."""
-        appearance, mask = windows[..., :-1, :, :], windows[..., -1:, :, :]
+        appearance, mask = windows.split((self.num_layers - 1, 1), -3)
         return torch.cat((mask * appearance, mask), -3)
 
     def coverage(self, layers: Tensor) -> Tensor:
@@ -52,13 +52,17 @@ class Over(Compositing):
         before = torch.cat((torch.ones_like(left[:, :1]), left[:, :-1]), 1)
         return torch.cat((left[:, -1:], before * masks), 1)
 
+    def hidden(self, z_pres: Tensor, layers: Tensor) -> Tensor:
+        """Return the share of each mask that lies under each one in front of it."""
+        masks = (z_pres[..., None, None] * self.coverage(layers)).flatten(2)  # (n, num_steps, S²)
+        return (masks @ masks.mT).tril(-1) / masks.sum(-1, keepdim=True).clamp(min=1.0)
+
     def forward(self, z_pres: Tensor, layers: Tensor, background: Tensor | None) -> SummedCanvas:
         """Put the objects that are present in front of one another, and of the background."""
         left: Tensor | None = None  # (n, 1, S, S), τ_{t-1}
         changes: list[Tensor] = []
-        for light, mask in zip(
-            layers[..., :-1, :, :].unbind(1), layers[..., -1:, :, :].unbind(1), strict=True
-        ):
+        for object_layers in layers.unbind(1):
+            light, mask = object_layers.split((self.num_layers - 1, 1), -3)  # (n, ..., S, S)
             change = light if background is None else light - mask * background
             changes.append(change if left is None else left * change)
             left = 1 - mask if left is None else left * (1 - mask)
