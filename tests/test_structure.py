@@ -83,6 +83,7 @@ ORDER = {  # what each package may import of the others
     "air.errors": set(),
     "air.runs.files": {"air.errors"},
     "air.runs.lock": {"air.errors"},
+    "air.runs.made_once": {"air.errors", "air.runs.files"},
     "air.fields": {"air.errors"},
     "air.model": {"air.errors"},
     "air.data": {
@@ -92,9 +93,16 @@ ORDER = {  # what each package may import of the others
         "air.model.sizes",
         "air.runs.files",
         "air.runs.lock",
+        "air.runs.made_once",
     },
     "air.inference": {"air.errors", "air.model"},
-    "air.acceleration": {"air.errors", "air.model", "air.inference", "air.runs.files"},
+    "air.acceleration": {
+        "air.errors",
+        "air.model",
+        "air.inference",
+        "air.runs.files",
+        "air.runs.made_once",
+    },
     "air.runs": {"air.errors", "air.fields", "air.model", "air.config"},
     "air.tracking": {"air.errors", "air.fields", "air.runs", "air.pictures.colours"},
     "air.comparison": {

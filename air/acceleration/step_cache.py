@@ -9,13 +9,12 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from air.errors import WriteError
 from air.runs.files import write_whole
+from air.runs.made_once import made_once
 
 MOST_KEPT = 64  # files of some 3 MB each
 
@@ -32,65 +31,49 @@ def kept_step(key: str, compile_step: Callable[[], bytes]) -> bytes:
         key: a hash of all that decides what is compiled.
         compile_step: returns the step as bytes.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            path = _own_folder() / key
-            with contextlib.suppress(OSError, ValueError):  # no lock needed: files appear whole
-                return _read(path)
-            # A few locks for all steps, as none of them can ever be deleted.
-            stack.enter_context(_held(path.with_name(f"{key[:2]}.lock")))
-        # RuntimeError: there is no home. NotImplementedError: no locks on this file system.
-        except (OSError, RuntimeError, NotImplementedError) as error:
-            log.warning("the compiled step is not kept for other runs: %s", error)
-            return compile_step()
-        try:
-            return _read(path)  # another process may have compiled it meanwhile
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError) as error:
-            log.warning("%s is damaged (%s): compiling its step again", path, error)
+
+    def make(path: Path) -> bytes:
         step = compile_step()
         _keep(path, step)
         return step
+
+    try:
+        return made_once(_own_folder() / key, _read, make)
+    except WriteError as error:
+        _say_not_kept(error)
+        return compile_step()
 
 
 def _own_folder() -> Path:
     """Return the folder of compiled steps, made if need be.
 
     Raises:
-        OSError: it cannot be made, or others can reach it.
+        WriteError: it cannot be made, or others can reach it.
     """
     cache = os.environ.get("AIR_CACHE_DIR")
-    if not cache:
-        cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "air")
-    folder = Path(cache).expanduser() / "compiled_steps"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.stat()
+    try:
+        if not cache:
+            cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "air")
+        folder = Path(cache).expanduser() / "compiled_steps"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.stat()
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        raise WriteError(str(error)) from None
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise PermissionError(f"{folder} must be the user's own, with mode 0700")
+        raise WriteError(f"{folder} must be the user's own, with mode 0700")
     return folder
 
 
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("waiting for another process, which is compiling a step")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def _say_not_kept(error: WriteError) -> None:
+    log.warning("the compiled step is not kept for other runs: %s", error)
 
 
 def _keep(path: Path, step: bytes) -> None:
     try:
         write_whole(path, hashlib.sha256(step).digest() + step)
     except WriteError as error:
-        log.warning("the compiled step is not kept for other runs: %s", error)
+        _say_not_kept(error)
     with contextlib.suppress(OSError):  # another process is deleting them
         steps = [file for file in path.parent.iterdir() if file.suffix != ".lock"]
         steps.sort(key=lambda file: file.stat().st_mtime, reverse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from air.data.config import SceneConfig
@@ -21,6 +19,7 @@ from air.data.multi_mnist import draw_data
 from air.data.scenes import Data, Scenes
 from air.errors import DataError, WriteError
 from air.runs.files import replacing
+from air.runs.made_once import made_once
 
 CACHE_VERSION = 2  # increase it when the same configuration would give other scenes
 
@@ -44,22 +43,17 @@ def cached_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) 
         DataError: the folder cannot be written, or the digits hardly ever fit the canvas.
     """
     key = _content_key(train_digits, test_digits, config)
-    path = Path(config.root).expanduser() / "scenes" / f"{key[:16]}.npz"
-    # Without the lock first: files appear whole, and the folder may be read-only.
-    with contextlib.suppress(Exception):
+
+    def read(path: Path) -> Data:
         return _load(path, key, config)
+
+    def draw(path: Path) -> Data:
+        return _draw_and_save(path, key, train_digits, test_digits, config)
+
+    path = Path(config.root).expanduser() / "scenes" / f"{key[:16]}.npz"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            try:
-                return _load(path, key, config)  # another process may have drawn meanwhile
-            except FileNotFoundError:
-                pass
-            except Exception as error:  # whatever is wrong with the file, it can be drawn again
-                log.warning("%s is damaged (%s): drawing its scenes again", path, error)
-            return _draw_and_save(path, key, train_digits, test_digits, config)
-    # NotImplementedError: no locks on this file system.
-    except (OSError, WriteError, NotImplementedError) as error:
+        return made_once(path, read, draw)
+    except WriteError as error:
         raise DataError(
             f"data.root: must be a folder that can be written, got {config.root!r} ({error})"
         ) from None

@@ -99,7 +99,7 @@ def test_a_damaged_step_is_compiled_again(folder, caplog, damage):
     again = kept_step(KEY, compiler)
     assert compiler.calls == 2
     (message,) = caplog.messages
-    assert message == f"{path} is damaged (wrong checksum): compiling its step again"
+    assert message == f"{path} is damaged (wrong checksum): it is made again"
     assert kept_step(KEY, compiler) == again
 
 
