@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from air.data.config import DataConfig, SceneConfig
+from air.data.config import DataConfig, ImagesConfig, SceneConfig
 from air.errors import ConfigError
 from air.fields import Seed, UserPath, strict
 from air.inference.config import InferenceConfig, SleepConfig, check_shares
@@ -60,6 +60,8 @@ class Config:
         """
         if isinstance(self.data, SceneConfig):
             self.check_images(self.data.canvas_size, self.data.num_train)
+        if isinstance(self.data, ImagesConfig):
+            self.model.check(self.data.size)
         self.inference.check(self.model)
 
     def check_images(self, x_size: int, num_train: int, num_channels: int = 1) -> None:

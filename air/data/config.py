@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from air.data.digits import Digits
     from air.data.scenes import Data
 
+# How an image becomes a square: the whole of it, with its edge's colour around; or its middle.
+Fit = Literal["pad", "crop"]
+
 DIGIT_SIZE = 28  # pixels, width and height of an MNIST digit
 
 
@@ -170,8 +173,34 @@ class ShardsConfig:
         return load_shards(self)
 
 
+@strict
+class ImagesConfig:
+    """The user's own image files: a folder to train on, and another (or a share of it) held out."""
+
+    kind: Literal["images"]
+    path: AbsolutePath
+    test_path: AbsolutePath | None  # null: hold out `test_fraction` of `path`
+    test_fraction: Probability
+    seed: Seed  # chooses the held-out images
+    size: PositiveInt  # pixels, width and height of what is made of every file
+    fit: Fit
+    colour: bool | None  # null: unless every file is grey
+    root: GivenPath  # folder for decoded images
+
+    def build(self) -> Data:
+        """Decode the files, or read what has been made of them before.
+
+        Raises:
+            DataError: a file cannot be used.
+        """
+        from air.data.folder import load_folder
+
+        return load_folder(self)
+
+
 DataConfig = Annotated[
-    MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig | ShardsConfig, Field(discriminator="kind")
+    MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig | ShardsConfig | ImagesConfig,
+    Field(discriminator="kind"),
 ]
 
 

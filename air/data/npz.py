@@ -32,7 +32,7 @@ from air.data.checks import (
     checked_pixels,
 )
 from air.data.config import NpzConfig
-from air.data.scenes import Data, Scenes
+from air.data.scenes import Data, Scenes, held_out
 from air.errors import DataError
 
 KEYS = ("x", "count", "boxes", "labels", "masks")
@@ -54,27 +54,16 @@ def load_npz(config: NpzConfig) -> Data:
     """
     scenes = read_scenes(config.path, "data.path")
     if config.test_path is None:
-        return _hold_out(scenes, config)
-    test = read_scenes(config.test_path, "data.test_path")
-    if test.image_shape != scenes.image_shape:
+        where = f"data.path: {config.path}: x"
+        train, test = held_out(len(scenes), config.test_fraction, config.seed, where)
+        return Data(train=scenes.subset(train), test=scenes.subset(test))
+    other = read_scenes(config.test_path, "data.test_path")
+    if other.image_shape != scenes.image_shape:
         raise DataError(
             f"data.test_path: {config.test_path}: x: must have images of the shape "
-            f"{scenes.image_shape} as in {config.path}, got {test.image_shape}"
+            f"{scenes.image_shape} as in {config.path}, got {other.image_shape}"
         )
-    return Data(train=scenes, test=test)
-
-
-def _hold_out(scenes: Scenes, config: NpzConfig) -> Data:
-    if len(scenes) < 2:
-        raise DataError(
-            f"data.path: {config.path}: x: must hold at least 2 images, 1 of them to hold out, "
-            f"got {len(scenes)}; or name a data.test_path"
-        )
-    num_test = min(max(1, round(len(scenes) * config.test_fraction)), len(scenes) - 1)
-    order = np.random.default_rng(config.seed).permutation(len(scenes))
-    # Sorted, so that images keep the order of the file.
-    train, test = (torch.from_numpy(np.sort(p)) for p in (order[num_test:], order[:num_test]))
-    return Data(train=scenes.subset(train), test=scenes.subset(test))
+    return Data(train=scenes, test=other)
 
 
 def read_scenes(path: str, field: str) -> Scenes:

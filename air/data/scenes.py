@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from air.errors import DataError
 from air.model.images import planes, to_unit
 
 # Contrast, of 256 grey levels. At the presets' likelihood_sd of 0.3, an object of 100 pixels that
@@ -154,6 +156,30 @@ def evenly_spread(num_scenes: int, num: int) -> Tensor:
     """
     # In float64, as float32 cannot tell the last of 20 million scenes from the one after it.
     return torch.linspace(0, num_scenes - 1, num, dtype=torch.float64).long().unique()
+
+
+def held_out(num_scenes: int, share: float, seed: int, where: str) -> tuple[Tensor, Tensor]:
+    """Return the indices of scenes to train on, and of those to hold out, ascending.
+
+    Args:
+        num_scenes: how many there are.
+        share: to hold out; at least one, and not all.
+        seed: chooses them.
+        where: the scenes are from, for errors.
+
+    Raises:
+        DataError: there are fewer than 2 scenes.
+    """
+    if num_scenes < 2:
+        raise DataError(
+            f"{where}: must hold at least 2 images, 1 of them to hold out, got {num_scenes}; "
+            "or name a data.test_path"
+        )
+    num_test = min(max(1, round(num_scenes * share)), num_scenes - 1)
+    order = np.random.default_rng(seed).permutation(num_scenes)
+    # Sorted, so that scenes keep their order.
+    train, test = np.sort(order[num_test:]), np.sort(order[:num_test])
+    return torch.from_numpy(train), torch.from_numpy(test)
 
 
 def sampled(train: TrainingScenes) -> Tensor:

@@ -33,13 +33,12 @@ from air.data.checks import (
 )
 from air.data.config import ShardsConfig
 from air.data.npz import read_scenes
-from air.data.scenes import Data, evenly_spread
-from air.data.stored import Array, ArrayFile, StoredArray, StoredScenes
+from air.data.scenes import Data
+from air.data.stored import Array, ArrayFile, StoredArray, StoredScenes, open_array
 from air.errors import DataError
 
 MANIFEST = "scenes.json"
 TEST_FILE = "test.npz"
-_NUM_CHECKED = 1000  # images, spread over all files
 _CHUNK = 100_000  # counts at a time
 
 
@@ -73,14 +72,13 @@ def load_shards(config: ShardsConfig) -> Data:
 
 def _open_train(folder: Path, where: str) -> StoredScenes:
     paths = _train_paths(folder, where)
-    files = tuple(_open(path) for path in paths)
+    files = tuple(open_array(path, f"data.path: {path}") for path in paths)
     for file in files:
         check_image_form(file.shape, file.dtype, file.where)
         _check_same(file, files[0])
     _check_whole(folder, where, sum(len(file) for file in files))
     images = StoredArray(files, checked_pixels)
-    checked = images.read(evenly_spread(len(images), _NUM_CHECKED))
-    check_bytes(checked.numpy(), where)
+    check_bytes(images.sampled().numpy(), where)
     count = _open_truth(files, "count", (), _count)
     boxes = _open_truth(files, "boxes", ("M", 4), _boxes)
     max_objects = boxes.files[0].shape[1] if boxes else "M"
@@ -112,23 +110,6 @@ def _train_paths(folder: Path, where: str) -> list[Path]:
     return [folder / name for name in parts or ["train.npy"]]
 
 
-def _open(path: Path) -> ArrayFile:
-    """Read a file's header and check its size, without reading the array."""
-    where = f"data.path: {path}"
-    try:
-        # Mapped only for a moment, as NumPy then checks all that it knows; no page is touched.
-        array = np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # damage can show as almost any error of numpy
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [repr(error)])[0]
-        raise DataError(f"{where}: must be a whole .npy file of numbers, got: {reason}") from None
-    size = array.offset + array.nbytes
-    if path.stat().st_size != size:
-        raise DataError(f"{where}: must have {size} bytes, got {path.stat().st_size}")
-    if not array.flags.c_contiguous:
-        raise DataError(f"{where}: must be in C order, got Fortran order")
-    return ArrayFile(path, where, array.offset, array.shape, array.dtype)
-
-
 def _open_truth(
     files: tuple[ArrayFile, ...],
     name: str,
@@ -143,7 +124,7 @@ def _open_truth(
     for path in paths:
         if path not in there:
             raise DataError(f"data.path: {path}: is missing, though {there[0].name} is there")
-    truth = tuple(_open(path) for path in paths)
+    truth = tuple(open_array(path, f"data.path: {path}") for path in paths)
     for file, images in zip(truth, files, strict=True):
         check_shape(file.shape, (len(images), *row), file.where)
         _check_same(file, truth[0])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from torch import Tensor
 
 from air.data.ahead import ReadAhead
 from air.data.checks import channels_axis
-from air.data.scenes import Batches, BatchIndices, Scenes
+from air.data.scenes import Batches, BatchIndices, Scenes, evenly_spread
 from air.errors import DataError
 
 Array = NDArray[Any]
+
+_NUM_SAMPLED = 1000
 
 
 @dataclass(frozen=True)
@@ -76,27 +78,86 @@ class ArrayFile:
             buffer = buffer[num_bytes:]
 
 
+def open_array(path: Path, where: str) -> ArrayFile:
+    """Read the header of a .npy file and check its size, without reading the array.
+
+    Args:
+        path: of the file.
+        where: the same with the field of the configuration, for errors.
+
+    Raises:
+        DataError: it is not there, or no whole .npy file of numbers in C order.
+    """
+    try:
+        # Mapped only for a moment, as NumPy then checks all that it knows; no page is touched.
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # damage can show as almost any error of numpy
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [repr(error)])[0]
+        raise DataError(f"{where}: must be a whole .npy file of numbers, got: {reason}") from None
+    size = array.offset + array.nbytes
+    if path.stat().st_size != size:
+        raise DataError(f"{where}: must have {size} bytes, got {path.stat().st_size}")
+    if not array.flags.c_contiguous:
+        raise DataError(f"{where}: must be in C order, got Fortran order")
+    return ArrayFile(path, where, array.offset, array.shape, array.dtype)
+
+
 def _stretches(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Yield where neighbours begin and end, so that they are read at once."""
     cuts = np.flatnonzero(np.diff(rows) != 1) + 1
     yield from zip([0, *cuts.tolist()], [*cuts.tolist(), len(rows)], strict=True)
 
 
+class Rows(Protocol):
+    """An array of which some rows can be had, in memory or not."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Return rows, in the order of the indices (M,) int64."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class HeldRows:
+    """The rows of a tensor."""
+
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Return rows, in the order of the indices (M,) int64."""
+        return self.rows[indices]
+
+
 class StoredArray:
-    """The rows of several files, one file after the other.
+    """The rows of several files, one file after the other, or some of them.
 
     Args:
         files: at least one; their rows have the same shape and dtype.
         check: what is read of a file, and its name -> the same, or `DataError`.
+        chosen: (N,) int64, which of all rows these are; all by default.
     """
 
-    def __init__(self, files: tuple[ArrayFile, ...], check: Callable[[Array, str], Array]) -> None:
+    def __init__(
+        self,
+        files: tuple[ArrayFile, ...],
+        check: Callable[[Array, str], Array],
+        chosen: Tensor | None = None,
+    ) -> None:
         self.files = files
         self._check = check
         self._ends = np.cumsum([len(file) for file in files])
+        self._chosen = chosen  # not all, which would be 8 bytes for each row
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return int(self._ends[-1]) if self._chosen is None else len(self._chosen)
+
+    def sampled(self) -> Tensor:
+        """Read at most 1000 rows, spread over all."""
+        return self.read(evenly_spread(len(self), _NUM_SAMPLED))
 
     def read(self, indices: Tensor) -> Tensor:
         """Read rows, in the order of the indices.
@@ -107,11 +168,11 @@ class StoredArray:
         Raises:
             DataError: a file cannot be read, or holds what it must not.
         """
-        wanted = indices.numpy()
+        wanted = (indices if self._chosen is None else self._chosen[indices]).numpy()
         order = wanted.argsort(kind="stable")
         rows = wanted[order]
-        if rows[0] < 0 or rows[-1] >= len(self):
-            raise IndexError(f"rows {rows[0]} to {rows[-1]} of {len(self)}")
+        if rows[0] < 0 or rows[-1] >= self._ends[-1]:
+            raise IndexError(f"rows {rows[0]} to {rows[-1]} of {self._ends[-1]}")
         which = np.searchsorted(self._ends, rows, side="right")
         parts = []
         for number in np.unique(which).tolist():
@@ -137,9 +198,9 @@ class StoredScenes:
     """
 
     images: StoredArray
-    count: StoredArray | None
-    labels: StoredArray | None
-    boxes: StoredArray | None
+    count: Rows | None
+    labels: Rows | None
+    boxes: Rows | None
     max_count: int | None
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"hydr
 
 def needs(option):
     """Return what else must be given for an option: it has no value of its own."""
-    of_users = ("data=npz", "data=shards", "experiment=images")
+    of_users = ("data=npz", "data=shards", "data=images", "experiment=images")
     return ["data.path=x"] if option in of_users else []
 
 
