@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from air.annotation.config import InferConfig
 from air.comparison.config import CompareConfig
 from air.config.keys import schema_keys
 from air.config.schema import Config
@@ -24,6 +25,7 @@ OF_OTHER_COMMANDS = {
     "dashboard": DashboardConfig,
     "demo": DemoConfig,
     "evaluate": EvaluateConfig,
+    "infer": InferConfig,
     "make_scenes": MakeScenesConfig,
     "sample": SampleConfig,
     "visualize": VisualizeConfig,

@@ -20,7 +20,7 @@ ENDINGS = (".png", ".jpg", ".jpeg")
 def read_image(path: Path) -> Tensor:
     """Decode a file, upright; what is transparent lies on black, and 16 bits are rounded to 8.
 
-    Pillow decodes, because torchvision.io takes palettes and transparency for colours.
+    Pillow decodes: torchvision's own decoders are deprecated, and misread palettes and 1-bit files.
 
     Args:
         path: of a PNG or JPEG file.

@@ -33,25 +33,26 @@ class TrainedRun:
     iteration: int
     z_pres_prior_p: PresencePrior
 
-    def check_images(self, x_size: int, num_channels: int) -> None:
-        """Raise `ConfigError` if the model cannot look at images of the key `data`.
+    def check_images(self, x_size: int, num_channels: int, key: str = "data") -> None:
+        """Raise `ConfigError` if the model cannot look at images.
 
         Args:
             x_size: their width and height, in pixels.
             num_channels: that they have.
+            key: of the configuration, which chooses them.
         """
         sizes = self.air.image_sizes
         if num_channels != self.air.num_channels:
             names = {1: "grey images", 3: "images in colour"}
             raise ConfigError(
-                f"data: must have {names[self.air.num_channels]} as in training, "
+                f"{key}: must have {names[self.air.num_channels]} as in training, "
                 f"got {names[num_channels]}"
             )
         if x_size not in sizes:
             allowed = f"{sizes[0]} pixels as in training"
             if len(sizes) > 1:
                 allowed = f"at least {sizes[0]} pixels"
-            raise ConfigError(f"data: must have images of {allowed}, got {x_size}")
+            raise ConfigError(f"{key}: must have images of {allowed}, got {x_size}")
 
 
 def open_run(folder: str | Path, which: WhichCheckpoint = "latest") -> TrainedRun:

@@ -122,6 +122,8 @@ BAD = {
     "tracking.tags=a": "tracking.tags: must be a list, got 'a'",
     "~model.num_steps": "model.num_steps: is required, but missing",
     "data=npz": "data.path: is required, but missing",
+    "data=images data.path=x data.fit=fill": "data.fit: must be 'pad' or 'crop', got 'fill'",
+    "data=images data.path=x data.size=8": "model.window_size: must be at most the image's 8",
 }
 
 
