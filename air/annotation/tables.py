@@ -50,11 +50,12 @@ class Tables:
 
     def write(self, found: Found) -> None:
         """Write what was found in the next file."""
+        probability = found.count_probs[found.count].item()
+        self._counts.writerow((found.name, found.count, f"{probability:.6f}"))
         objects = zip(found.boxes.tolist(), found.probabilities, strict=True)
-        self._counts.writerow((found.name, found.count, found.count_probs[found.count].item()))
-        self._objects.writerows(
-            (found.name, t, *box, probability) for t, (box, probability) in enumerate(objects, 1)
-        )
+        for number, (box, probability) in enumerate(objects, 1):
+            edges = (f"{edge:.2f}" for edge in box)
+            self._objects.writerow((found.name, number, *edges, f"{probability:.6f}"))
         self._entries.write(self._before + json.dumps(_entry(found)))
         self._before = ",\n"
 
