@@ -57,10 +57,12 @@ class Compositing(nn.Module):
     Attributes:
         num_layers: planes that the decoder gives for each object.
         biased: those of them that the decoder's output bias is added to.
+        ground: brightness that objects are shown on by themselves.
     """
 
     num_layers: int
     biased: slice = slice(None)
+    ground: float = 0.0
 
     def to_place(self, windows: Tensor) -> Tensor:
         """Return what of decoded windows is placed, (..., num_layers, S, S) both: themselves."""
@@ -71,7 +73,7 @@ class Compositing(nn.Module):
         raise NotImplementedError
 
     def alone(self, layers: Tensor) -> Tensor:
-        """Show objects by themselves: (..., num_layers, S, S) -> (..., channels, S, S)."""
+        """Show objects on the `ground`: (..., num_layers, S, S) -> (..., channels, S, S)."""
         raise NotImplementedError
 
     def shares(self, z_pres: Tensor, layers: Tensor) -> Tensor:

@@ -192,6 +192,19 @@ class GenerativeModel(ProgramModule):
         """Decode objects (..., z_what_size) to pictures (..., window_size, window_size[, 3])."""
         return pictures(self.canvas.compositing.alone(self.canvas.layers(self.decode(z_what))))
 
+    def alone(self, z_where: Tensor, z_what: Tensor, x_size: int | None = None) -> Tensor:
+        """Decode objects and show each of them by itself, where it is.
+
+        Args:
+            z_where: (n, num_steps, 3).
+            z_what: (n, num_steps, z_what_size).
+            x_size: width and height of an image, in pixels, if not the model's own.
+
+        Returns:
+            (n, num_steps, x_size, x_size) or, in colour, (n, num_steps, x_size, x_size, 3).
+        """
+        return pictures(self.canvas.compositing.alone(self.placed(z_where, z_what, x_size)))
+
     def render_and_segment(
         self,
         objects: ObjectLatents,

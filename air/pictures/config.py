@@ -14,6 +14,7 @@ PictureName = Literal[
     "windows",
     "build_up",
     "animation",
+    "segmentation",
     "mistakes",
     "confusion",
     "training_curves",

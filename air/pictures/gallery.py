@@ -28,6 +28,7 @@ from air.pictures.figure_files import save_figure
 from air.pictures.latents import draw_window_places, draw_z_what_space
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes
 from air.pictures.reconstructions import draw_reconstructions
+from air.pictures.segmentation import alone, draw_segmentation, without_background
 from air.pictures.steps import (
     canvases,
     decodings,
@@ -178,6 +179,17 @@ def _build_up(views: Views) -> Figure:
     return draw_build_up(images, posterior, canvases(views.air, posterior))
 
 
+def _segmentation(views: Views) -> Figure:
+    images, posterior, _ = views.few()
+    return draw_segmentation(
+        images,
+        posterior,
+        alone(views.air, posterior),
+        without_background(views.air, posterior),
+        views.scenes.subset(views.shown).masks,
+    )
+
+
 def _mistakes(views: Views) -> Figure:
     true, posterior = _known_count(views), views.posterior
     wrong = (posterior.count != true).nonzero().flatten()
@@ -204,7 +216,10 @@ def _z_what_space(views: Views) -> Figure:
     present = posterior.z_pres > 0
     if not present.any():
         raise NotKnownError("no object was found in any image")
-    return draw_z_what_space(posterior.z_what[present], decodings(views.air, posterior)[present])
+    decoded = decodings(views.air, posterior)[present]
+    on_black = views.air.model.canvas.compositing.ground == 0
+    inverted = on_black and views.air.num_channels == 1  # colours stay what they are
+    return draw_z_what_space(posterior.z_what[present], decoded, inverted=inverted)
 
 
 def _window_places(views: Views) -> Figure:
@@ -227,6 +242,7 @@ _FIGURES: dict[PictureName, Callable[[Views], Figure]] = {
     "reconstructions": _reconstructions,
     "windows": _windows,
     "build_up": _build_up,
+    "segmentation": _segmentation,
     "mistakes": _mistakes,
     "confusion": _confusion,
     "training_curves": _training_curves,

@@ -17,13 +17,14 @@ _MAX_THUMBNAILS = 150
 _THUMBNAIL = 16  # points, width and height
 
 
-def draw_z_what_space(codes: Tensor, decoded: Tensor) -> Figure:
+def draw_z_what_space(codes: Tensor, decoded: Tensor, *, inverted: bool = False) -> Figure:
     """Draw appearance codes on their two principal components, with some of their decodings.
 
     Args:
         codes: (M, z_what_size), M at least 1.
         decoded: (M, window_size, window_size) or (M, window_size, window_size, 3), what they look
             like, in [0, 1].
+        inverted: show light as dark: objects on black are clearer so on the page, which is light.
     """
     points, shares = principal_components(codes)
     figure = Figure(figsize=(6, 6), layout="constrained")
@@ -31,9 +32,9 @@ def draw_z_what_space(codes: Tensor, decoded: Tensor) -> Figure:
     axis.scatter(points[:_MAX_POINTS, 0], points[:_MAX_POINTS, 1], s=3, color="0.75", linewidths=0)
     for i in spread_out(points, _MAX_THUMBNAILS):
         shown = decoded[i].clamp(0, 1)
-        if shown.ndim == 2:  # grey ones as dark on the page, which is light
-            shown = (1 - shown).unsqueeze(-1).expand(-1, -1, 3)
-        pixels = OffsetImage(shown.numpy(), zoom=_THUMBNAIL / len(shown))
+        shown = 1 - shown if inverted else shown
+        rgb = shown if shown.ndim == 3 else shown.unsqueeze(-1).expand(-1, -1, 3)
+        pixels = OffsetImage(rgb.numpy(), zoom=_THUMBNAIL / len(shown))
         axis.add_artist(AnnotationBbox(pixels, tuple(points[i].tolist()), frameon=False, pad=0))
     axis.set_xlabel(f"first principal component of z_what ({shares[0]:.0%})", fontsize=FONT_SIZE)
     axis.set_ylabel(f"second ({shares[1]:.0%})", fontsize=FONT_SIZE)

@@ -17,6 +17,8 @@ def draw_reconstructions(
 ) -> Figure:
     """Draw images with the inferred windows, and the reconstructions below (paper, figure 3).
 
+    Below these is what lies behind the objects, where the model has a background.
+
     Args:
         images: (N, x_size, x_size) or (N, x_size, x_size, 3), uint8 or floats in [0, 1]; N at
             least 1.
@@ -24,21 +26,27 @@ def draw_reconstructions(
         true_count: (N,), named beside the inferred count where known.
     """
     inputs = to_unit(images, "cpu")
-    figure, (above, below) = grid(2, len(images))
+    rows = {"input": inputs, "reconstruction": posterior.reconstruction}
+    if posterior.background is not None:
+        rows["background"] = posterior.background
+    figure, panels = grid(len(rows), len(images))
+    for name, shown, row in zip(rows, rows.values(), panels, strict=True):
+        row[0].set_ylabel(name, fontsize=FONT_SIZE)
+        for axis, image in zip(row, shown, strict=True):
+            show_image(axis, image)
+    above = panels[0]
     for i in range(len(images)):
-        show_image(above[i], inputs[i])
-        show_image(below[i], posterior.reconstruction[i])
         for t in range(int(posterior.count[i])):
             draw_window(above[i], posterior.boxes[i, t], t)
         truth = "" if true_count is None else f", true {int(true_count[i])}"
         above[i].set_title(f"found {int(posterior.count[i])}{truth}", fontsize=FONT_SIZE)
-    above[0].set_ylabel("input", fontsize=FONT_SIZE)
-    below[0].set_ylabel("reconstruction", fontsize=FONT_SIZE)
     return figure
 
 
 def tracked_reconstructions(images: Tensor, posterior: Posterior) -> list[Picture]:
-    """Return each image beside its reconstruction, with the windows as boxes on the left half.
+    """Return each image beside its reconstruction and, where it has one, its background.
+
+    The windows are boxes on the image, and what each object explains is a mask on it.
 
     Args:
         images: (N, x_size, x_size) or (N, x_size, x_size, 3), uint8 or floats in [0, 1].
@@ -47,11 +55,17 @@ def tracked_reconstructions(images: Tensor, posterior: Posterior) -> list[Pictur
     inputs = to_unit(images, "cpu")
     pictures = []
     for i in range(len(images)):
-        pair = torch.cat((inputs[i], posterior.reconstruction[i].cpu()), 1)
+        shown = [inputs[i], posterior.reconstruction[i].cpu()]
+        if posterior.background is not None:
+            shown.append(posterior.background[i].cpu())
+        panels = torch.cat(shown, 1)
+        segmentation = posterior.segmentation.new_zeros(panels.shape[:2], device="cpu")
+        segmentation[:, : inputs.shape[2]] = posterior.segmentation[i]
         boxes = tuple(_tracked_box(posterior, i, t) for t in range(int(posterior.count[i])))
-        pixels = (pair.clamp(0, 1) * 255).round().byte().numpy()
+        pixels = (panels.clamp(0, 1) * 255).round().byte().numpy()
         caption = f"found {int(posterior.count[i])}"
-        pictures.append(Picture(pixels, caption, boxes, posterior.z_pres.shape[1]))
+        num_steps = posterior.z_pres.shape[1]
+        pictures.append(Picture(pixels, caption, boxes, num_steps, segmentation.numpy()))
     return pictures
 
 

@@ -56,12 +56,14 @@ class Picture:
         caption: a line below it, or None.
         boxes: windows, in the image's pixels.
         num_steps: steps that the model had, also where it found less.
+        segmentation: (H, W), t + 1 where the t-th step's object is seen and 0 elsewhere, or None.
     """
 
     image: NDArray[np.uint8]
     caption: str | None = None
     boxes: tuple[Box, ...] = ()
     num_steps: int = 0
+    segmentation: NDArray[np.uint8] | None = None
 
 
 Value = float | int | ConfusionMatrix | Histogram | Sequence[Picture]

@@ -185,21 +185,26 @@ class WandbTracker:
         )
 
     def _image(self, picture: Picture) -> Any:
+        # All steps, so that each can be switched off in every picture; the first is step 1, as in
+        # all other pictures. Windows and masks share the classes: W&B knows one set of an image.
+        labels = {step + 1: f"step {step + 1}" for step in range(picture.num_steps)}
         windows = {
             "box_data": [
                 {
                     "position": {"minX": b.x0, "minY": b.y0, "maxX": b.x1, "maxY": b.y1},
                     "domain": "pixel",
-                    "class_id": b.step,  # classes have colours and switches in the dashboard
+                    "class_id": b.step + 1,  # classes have colours and switches in the dashboard
                 }
                 for b in picture.boxes
             ],
-            # All steps, so that each can be switched off in every picture; the first is step 1, as
-            # in all other pictures.
-            "class_labels": {step: f"step {step + 1}" for step in range(picture.num_steps)},
+            "class_labels": labels,
         }
         boxes = {"windows": windows} if picture.num_steps else None
-        return self._wandb.Image(picture.image, caption=picture.caption, boxes=boxes)
+        masks = None
+        if picture.segmentation is not None:
+            seen = {"mask_data": picture.segmentation, "class_labels": labels}
+            masks = {"segmentation": seen}
+        return self._wandb.Image(picture.image, caption=picture.caption, boxes=boxes, masks=masks)
 
 
 def open_wandb(config: WandbConfig, run_dir: Path, resolved_config: dict[str, Any]) -> Tracker:

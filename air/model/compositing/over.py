@@ -8,8 +8,6 @@ from torch import Tensor
 from air.model.canvas import Compositing
 from air.model.compositing.sum import SummedCanvas
 
-_GREY = 0.5
-
 
 class Over(Compositing):
     """The first object is in front of the second, and so on; the background is behind them all.
@@ -27,6 +25,8 @@ class Over(Compositing):
         num_channels: of an image; an object has a layer for each, and one for its mask.
     """
 
+    ground = 0.5  # which dark and light objects differ from
+
     def __init__(self, num_channels: int = 1) -> None:
         super().__init__()
         self.num_layers = num_channels + 1
@@ -42,8 +42,8 @@ class Over(Compositing):
         return layers[..., -1, :, :]
 
     def alone(self, layers: Tensor) -> Tensor:
-        """Return objects on grey, which dark and light ones differ from."""
-        return layers[..., :-1, :, :] + _GREY * (1 - layers[..., -1:, :, :])
+        """Return objects in front of the ground."""
+        return layers[..., :-1, :, :] + self.ground * (1 - layers[..., -1:, :, :])
 
     def shares(self, z_pres: Tensor, layers: Tensor) -> Tensor:
         """Return what is left of each mask behind those in front of it."""
