@@ -9,6 +9,8 @@ from pydantic import Field
 from air.fields import PositiveInt, strict
 
 Byte = Annotated[int, Field(ge=0, le=255)]
+# Rows of pixels, from the top; a pixel is a list of its channels: one of grey, three of colour.
+Pixels = list[list[list[Byte]]]
 Latent = Annotated[float, Field(ge=-1e6, le=1e6)]  # far beyond any use, and finite in float32
 MostSteps = Annotated[PositiveInt, Field(le=100)]  # a request has to end
 
@@ -17,7 +19,7 @@ MostSteps = Annotated[PositiveInt, Field(le=100)]  # a request has to end
 class InferRequest:
     """A scene in which to find objects."""
 
-    pixels: list[list[Byte]]  # rows, from the top
+    pixels: Pixels
     num_steps: MostSteps | None  # the most objects to look for; None: the model's own number
 
 
@@ -32,6 +34,7 @@ class StepLatents:
 
 @strict
 class RenderRequest:
-    """Objects to draw."""
+    """Objects to draw, and what lies behind them."""
 
     steps: Annotated[list[StepLatents], Field(min_length=1, max_length=100)]
+    background: Pixels | None  # as inferred; None for black

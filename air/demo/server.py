@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from torch import Tensor
 
 from air.config.parsing import parse_as
 from air.data.config import DIGIT_SIZE, SceneConfig
 from air.data.digits import Digits, bundled_digits
+from air.data.loading import load_data
 from air.demo.config import DemoConfig
 from air.demo.requests import InferRequest, RenderRequest
 from air.demo.uploads import MEGA, UploadError, read_upload
-from air.demo.viewer import RequestError, Viewer
+from air.demo.viewer import RequestError, Viewer, rows
 from air.errors import AIRError
 from air.pictures.colours import STEP_COLOURS
 from air.runs.trained import TrainedRun
 
+log = logging.getLogger(__name__)
+
 STATIC = Path(__file__).parent / "static"
-_LARGEST_REQUEST = 16 * MEGA  # bytes of JSON: a scene of 2000 x 2000 pixels
+_LARGEST_REQUEST = 64 * MEGA  # bytes of JSON: a scene of 2000 x 2000 pixels in colour
+_NUM_IMAGES = 10  # held-out ones, at a time
+_MOST_IMAGES = 1000
 _INK_SHARE = 20 / 28  # of the width of an MNIST digit; the rest is its black edge
 
 
@@ -43,13 +50,23 @@ def build_app(run: TrainedRun, config: DemoConfig) -> Starlette:
     """
     viewer = Viewer(run.air)
     _, digits = bundled_digits()  # the test digits, of which no training scene is made
-    description = described(run, config)
+    needs_no_images = of_digits(run) and not viewer.has_background
+    images = None if needs_no_images else held_out_images(run)
+    description = described(run, config) | {
+        "strip": "digits" if of_digits(run) or images is None else "images",
+        "mode": viewer.mode,
+        "ground": viewer.ground(images),
+    }
 
     async def model(request: Request) -> Response:
         return JSONResponse(description)
 
     async def held_out_digits(request: Request) -> Response:
         return JSONResponse(one_of_each(digits, int(request.path_params["page"])))
+
+    async def some_images(request: Request) -> Response:
+        page = int(request.path_params["page"])
+        return JSONResponse([] if images is None else a_few(images, page))
 
     async def infer(request: Request) -> Response:
         asked = parse_as(InferRequest, await _values(request))
@@ -63,7 +80,7 @@ def build_app(run: TrainedRun, config: DemoConfig) -> Starlette:
         limits = config.uploads
         content = await _body(request, int(limits.max_megabytes * MEGA))
         pixels = await run_in_threadpool(
-            read_upload, content, run.air.x_size, limits.max_megapixels
+            read_upload, content, run.air.x_size, limits.max_megapixels, viewer.mode
         )
         return JSONResponse({"pixels": pixels.tolist()})
 
@@ -71,6 +88,7 @@ def build_app(run: TrainedRun, config: DemoConfig) -> Starlette:
         routes=[
             Route("/api/model", model),
             Route("/api/digits/{page:int}", held_out_digits),
+            Route("/api/images/{page:int}", some_images),
             Route("/api/infer", _answered(infer), methods=["POST"]),
             Route("/api/render", _answered(render), methods=["POST"]),
             Route("/api/upload", _answered(upload), methods=["POST"]),
@@ -115,8 +133,29 @@ def one_of_each(digits: Digits, page: int) -> list[dict[str, Any]]:
     for label in range(10):
         of_label = (digits.labels == label).nonzero()[0]
         index = of_label[page % len(of_label)]
-        chosen.append({"label": label, "pixels": digits.images[index].tolist()})
+        chosen.append({"label": label, "pixels": digits.images[index][..., None].tolist()})
     return chosen
+
+
+def of_digits(run: TrainedRun) -> bool:
+    """Return whether the run's scenes are made of MNIST's digits."""
+    return run.config.data.kind in ("multi_mnist", "multi_mnist_full")
+
+
+def held_out_images(run: TrainedRun) -> Tensor | None:
+    """Return images of every count that the run has not trained on; None if they are gone."""
+    try:
+        return load_data(run.config.data).test.varied(_MOST_IMAGES).images
+    except AIRError as reason:
+        log.warning("the page has no held-out images: %s", reason)
+        return None
+
+
+def a_few(images: Tensor, page: int) -> list[list[list[list[int]]]]:
+    """Return some of the images, as rows of pixels: the page-th few, or from the first again."""
+    first = page * _NUM_IMAGES
+    places = [(first + i) % len(images) for i in range(min(_NUM_IMAGES, len(images)))]
+    return [rows(image) for image in images[places]]
 
 
 def _answered(

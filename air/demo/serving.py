@@ -30,11 +30,6 @@ def serve(config: DemoConfig) -> None:
         KeyboardInterrupt: Ctrl-C; the server has been shut down.
     """
     run = open_run(config.run, config.which)
-    if run.air.num_channels > 1 or run.config.background.kind != "none":
-        raise ConfigError(
-            "run: must be of a model of grey objects on black, as the page draws on black in grey, "
-            f"got {run.air.num_channels} channels and background={run.config.background.kind}"
-        )
     with listening(config) as connection:
         app = build_app(run, config)
         server = uvicorn.Server(

@@ -2,8 +2,9 @@
 
 export const getModel = () => call("api/model");
 export const getDigits = (page) => call(`api/digits/${page}`);
+export const getImages = (page) => call(`api/images/${page}`);
 export const infer = (pixels, numSteps) => post("api/infer", { pixels, num_steps: numSteps });
-export const render = (steps) => post("api/render", { steps });
+export const render = (steps, background) => post("api/render", { steps, background });
 
 /** Send a file; the server answers with the image, of the scene's size. */
 export const upload = (file) => call("api/upload", { method: "POST", body: file });

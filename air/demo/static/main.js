@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { make, showCount, showSteps } from "./found.js";
-import { drawOverlay } from "./overlay.js";
+import { asMasks, drawOverlay } from "./overlay.js";
 import { show } from "./pixels.js";
 import { handle } from "./pointer.js";
 import { Scene } from "./scene.js";
@@ -17,11 +17,13 @@ const model = await api.getModel().catch((error) => {
   complain(error);
   throw error;
 });
-const scene = new Scene(byId("scene"), model.x_size);
-let digits = [];
+const scene = new Scene(byId("scene"), model.x_size, model.mode);
+const ofDigits = model.strip === "digits";
+let strip = []; // digits, or held-out images
 let page = 0;
 let found = null; // what was inferred in the scene
 let drawn = null; // the same steps, as the visitor changed them
+let pictures = null; // of these: reconstruction, objects, background, segmentation
 let chosen = 0; // step whose latents the sliders change
 let shown = Infinity; // steps that have been played
 let timer = null; // of the next step to be played
@@ -44,8 +46,11 @@ function showTools() {
   scene.canvas.classList.toggle("draw", drawing);
   byId("brush-row").hidden = !drawing;
   byId("size-row").hidden = drawing;
+  byId("shade").hidden = !drawing || model.mode !== "L";
+  byId("colour").hidden = !drawing || model.mode !== "RGB";
   byId("item-size").disabled = byId("remove").disabled = !item;
   byId("invert").disabled = !item?.rows;
+  byId("invert").hidden = model.mode !== "ink";
   if (item) byId("item-size").value = item.size;
 }
 
@@ -55,24 +60,38 @@ function useTool(name) {
   byId(`tool-${name}`).checked = true;
 }
 
-function addDigit(label, x, y) {
+function brush() {
+  const colours = { ink: "#fff", L: byId("shade").value, RGB: byId("colour").value };
+  return { width: byId("brush").valueAsNumber, colour: colours[model.mode] };
+}
+
+function add(place, x, y) {
+  if (ofDigits) {
+    addDigit(strip[place].pixels, x, y);
+  } else {
+    scene.begin(strip[place]);
+    sceneChanged();
+  }
+}
+
+function addDigit(pixels, x, y) {
   const size = model.digit_size;
   const place = x === undefined ? scene.freePlace(size) : [x, y];
-  scene.addPicture(digits[label].pixels, ...place, size);
+  scene.addPicture(pixels, ...place, size);
   useTool("move");
   sceneChanged();
 }
 
-async function showDigits() {
-  digits = await api.getDigits(page);
-  byId("digits").replaceChildren(...digits.map(({ label, pixels }) => {
-    const button = make("button", {
-      type: "button", id: `digit-${label}`, draggable: true, ariaLabel: `Add the digit ${label}` });
-    const canvas = make("canvas");
-    show(canvas, pixels);
-    button.append(canvas);
-    button.addEventListener("click", () => addDigit(label));
-    button.addEventListener("dragstart", (event) => event.dataTransfer.setData("text", label));
+async function showStrip() {
+  strip = await (ofDigits ? api.getDigits(page) : api.getImages(page));
+  byId("strip").replaceChildren(...strip.map((each, place) => {
+    const [id, ariaLabel, pixels] = ofDigits
+      ? [`digit-${each.label}`, `Add the digit ${each.label}`, each.pixels]
+      : [`image-${place}`, `Show the model image ${place + 1}`, each];
+    const button = make("button", { type: "button", id, draggable: true, ariaLabel });
+    button.append(show(make("canvas"), pixels));
+    button.addEventListener("click", () => add(place));
+    button.addEventListener("dragstart", (event) => event.dataTransfer.setData("text", place));
     return button;
   }));
 }
@@ -84,7 +103,7 @@ async function loadImage(file) {
   }
   try {
     const { pixels } = await api.upload(file);
-    scene.clear();
+    scene.begin(model.ground);
     scene.addPicture(pixels, scene.size / 2, scene.size / 2, scene.size);
     useTool("move");
     sceneChanged();
@@ -100,11 +119,11 @@ function dropped(event) {
     loadImage(file);
     return;
   }
-  const label = Number.parseInt(event.dataTransfer.getData("text"), 10);
+  const place = Number.parseInt(event.dataTransfer.getData("text"), 10);
   const edges = scene.canvas.getBoundingClientRect();
   const scale = scene.size / edges.width;
-  if (label in digits) {
-    addDigit(label, (event.clientX - edges.left) * scale, (event.clientY - edges.top) * scale);
+  if (place in strip) {
+    add(place, (event.clientX - edges.left) * scale, (event.clientY - edges.top) * scale);
   }
 }
 
@@ -136,16 +155,18 @@ async function infer() {
   found = await api.infer(scene.pixels(), byId("num-steps").valueAsNumber);
   drawn = structuredClone(found.steps);
   if (chosen >= found.count) chosen = 0;
-  show(byId("reconstruction"), found.reconstruction);
+  pictures = { ...found };
+  showDrawn();
   showAll();
 }
 
 async function render() {
   if (!drawn) return; // nothing was ever inferred
   const answer = await api.render(drawn.map(({ present, z_where, z_what }, t) => (
-    { present: present && t < shown, z_where, z_what })));
+    { present: present && t < shown, z_where, z_what })), found.background);
   answer.steps.forEach((step, t) => Object.assign(drawn[t], step));
-  show(byId("reconstruction"), answer.reconstruction);
+  Object.assign(pictures, answer);
+  showDrawn();
   showWindows();
   showCards();
 }
@@ -162,14 +183,26 @@ function showCards() {
   showSteps(steps, model.colours, chosen, shown, choose);
 }
 
+function showDrawn() {
+  const view = document.querySelector("input[name=view]:checked");
+  show(byId("reconstruction"), pictures[view.value]);
+  byId("reconstruction").ariaLabel =
+    view.value === "reconstruction" ? "Reconstruction" : view.nextSibling.textContent;
+}
+
 function showWindows() {
   const colour = (t) => model.colours[t % model.colours.length];
+  const masks = (of) =>
+    of && byId("segmentation").checked ? asMasks(of.segmentation, colour, shown) : null;
   const windows = (steps, dashed) => steps
     .map((step, t) => ({ box: step.box, colour: colour(t), name: t + 1, dashed, step }))
     .filter(({ step }, t) => step.present && t < shown);
   const selected = tool() === "move" ? scene.selected : null;
-  drawOverlay(byId("windows"), scene.size, windows(found?.steps ?? [], false), selected);
-  drawOverlay(byId("drawn-windows"), scene.size, windows(drawn ?? [], true));
+  drawOverlay(
+    byId("windows"), scene.size, windows(found?.steps ?? [], false),
+    { selected, masks: masks(found) });
+  drawOverlay(
+    byId("drawn-windows"), scene.size, windows(drawn ?? [], true), { masks: masks(pictures) });
 }
 
 function showSliders() {
@@ -228,8 +261,15 @@ byId("num-steps").value = model.num_steps;
 byId("num-steps").max = Math.max(9, model.num_steps);
 byId("item-size").max = 1.5 * scene.size;
 byId("brush").value = Math.max((model.digit_size * 2.4) / 28, 1).toFixed(1);
+const bright = model.ground?.flat(2).reduce((sum, value, _, { length }) => sum + value / length, 0);
+byId("shade").value = bright > 127 ? "#000" : "#fff"; // what the ground is not
+byId("colour").value = bright > 127 ? "#000000" : "#ffffff";
+byId("strip-name").textContent =
+  ofDigits ? "Digits the model never saw" : "Images the model never saw";
+byId("more").textContent = ofDigits ? "Other digits" : "Other images";
+byId("views").hidden = !model.ground;
 
-handle(scene, { tool, brush: () => byId("brush").valueAsNumber, changed: sceneChanged });
+handle(scene, { tool, brush, changed: sceneChanged });
 scene.canvas.addEventListener("dragover", (event) => event.preventDefault());
 scene.canvas.addEventListener("drop", dropped);
 for (const name of ["move", "draw"]) byId(`tool-${name}`).addEventListener("change", () => { showTools(); showWindows(); });
@@ -239,8 +279,12 @@ byId("item-size").addEventListener("input", (event) => {
 });
 byId("invert").addEventListener("click", () => { scene.invert(scene.selected); sceneChanged(); });
 byId("remove").addEventListener("click", () => { scene.remove(scene.selected); sceneChanged(); });
-byId("clear").addEventListener("click", () => { scene.clear(); sceneChanged(); });
-byId("more-digits").addEventListener("click", () => { page += 1; showDigits().catch(complain); });
+byId("clear").addEventListener("click", () => { scene.begin(model.ground); sceneChanged(); });
+byId("more").addEventListener("click", () => { page += 1; showStrip().catch(complain); });
+for (const view of document.querySelectorAll("input[name=view]")) {
+  view.addEventListener("change", () => pictures && showDrawn());
+}
+byId("segmentation").addEventListener("change", showWindows);
 byId("upload").addEventListener("change", (event) => {
   const [file] = event.target.files;
   if (file) loadImage(file);
@@ -261,6 +305,11 @@ byId("reset").addEventListener("click", () => {
 byId("play").addEventListener("click", () => found && play());
 window.addEventListener("resize", showWindows);
 
-await showDigits();
-addDigit(4, 0.28 * scene.size, 0.3 * scene.size);
-addDigit(7, 0.7 * scene.size, 0.68 * scene.size);
+scene.begin(model.ground);
+await showStrip();
+if (ofDigits) {
+  addDigit(strip[4].pixels, 0.28 * scene.size, 0.3 * scene.size);
+  addDigit(strip[7].pixels, 0.7 * scene.size, 0.68 * scene.size);
+} else {
+  add(0);
+}

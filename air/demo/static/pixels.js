@@ -1,31 +1,30 @@
-// Grey images: rows of values 0…255, as the server sends them, and canvases.
+// Images as the server sends them, rows of pixels, each a list of its channels (one of grey, three of
+// colour, a fourth for opacity) with values 0…255; and canvases.
 
-/** Draw rows of grey values on a canvas, which takes their size. */
+/** Draw rows of pixels on a canvas, which takes their size, and return it. */
 export function show(canvas, rows) {
-  canvas.width = rows[0].length;
-  canvas.height = rows.length;
-  canvas.getContext("2d").putImageData(imageData(rows, (grey) => [grey, grey, grey, 255]), 0, 0);
+  return paint(canvas, rows, ([r, g = r, b = r, opacity = 255]) => [r, g, b, opacity]);
 }
 
-/** Return a canvas whose white is as opaque as the image is bright, so that pictures add up. */
+/** Return a canvas whose white is as opaque as a grey image is bright, so that pictures add up. */
 export function asLight(rows) {
-  const canvas = document.createElement("canvas");
-  canvas.width = rows[0].length;
-  canvas.height = rows.length;
-  canvas.getContext("2d").putImageData(imageData(rows, (grey) => [255, 255, 255, grey]), 0, 0);
-  return canvas;
+  return paint(document.createElement("canvas"), rows, ([grey]) => [255, 255, 255, grey]);
 }
 
-/** Return the rows of grey values of a canvas that is grey. */
-export function read(canvas) {
+/** Return the rows of pixels of a canvas, with the first so many of its channels. */
+export function read(canvas, channels) {
   const { width, height } = canvas;
   const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  const pixel = (i) => Array.from(data.subarray(i, i + channels));
   return Array.from({ length: height }, (_, y) =>
-    Array.from({ length: width }, (_, x) => data[4 * (y * width + x)]));
+    Array.from({ length: width }, (_, x) => pixel(4 * (y * width + x))));
 }
 
-function imageData(rows, colour) {
-  const image = new ImageData(rows[0].length, rows.length);
+function paint(canvas, rows, colour) {
+  canvas.width = rows[0].length;
+  canvas.height = rows.length;
+  const image = new ImageData(canvas.width, canvas.height);
   image.data.set(rows.flat().flatMap(colour));
-  return image;
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
 }

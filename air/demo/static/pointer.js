@@ -4,7 +4,8 @@ const REACH = 10; // screen pixels around a corner
 
 /**
  * Let a scene be changed with pointer, wheel and keys.
- * tool: () => "move" or "draw"; brush: () => width in pixels; changed: called after each change.
+ * tool: () => "move" or "draw"; brush: () => { width in pixels, colour }; changed: called after
+ * each change.
  */
 export function handle(scene, { tool, brush, changed }) {
   const canvas = scene.canvas;

@@ -1,31 +1,34 @@
-// What a visitor composes: strokes and pictures on a black square of the model's size. Every item is
-// painted in a unit square around its centre, so that all are moved and scaled alike.
+// What a visitor composes: strokes and pictures on a ground, a square of the model's size. Every item
+// is painted in a unit square around its centre, so that all are moved and scaled alike.
 
-import { asLight, read } from "./pixels.js";
+import { asLight, read, show } from "./pixels.js";
 
 const SMALLEST = 2; // pixels
 
 export class Scene {
-  constructor(canvas, size) {
+  /** mode: what the model knows: "ink", light that adds up on black, "L" grey, "RGB" colour. */
+  constructor(canvas, size, mode) {
     this.canvas = canvas;
     this.size = size;
+    this.mode = mode;
+    this.ground = null; // a canvas that lies behind all items, or null for black
     this.items = [];
     this.selected = null;
     canvas.width = canvas.height = size;
   }
 
-  /** Add a grey image, the centre of which is at (x, y), and select it. */
+  /** Add a picture, the centre of which is at (x, y), and select it; of one channel it is white ink. */
   addPicture(rows, x, y, width) {
-    const item = { x, y, size: width, rows, light: asLight(rows) };
-    item.paint = (context) => context.drawImage(item.light, -0.5, -0.5, 1, 1);
+    const item = { x, y, size: width, rows, canvas: asItem(rows) };
+    item.paint = (context) => context.drawImage(item.canvas, -0.5, -0.5, 1, 1);
     this.items.push(item);
     this.selected = item;
     return item;
   }
 
   /** Add a stroke that begins at a point; `extend` goes on. */
-  addStroke(point, width) {
-    const item = { points: [point], width };
+  addStroke(point, { width, colour }) {
+    const item = { points: [point], width, colour };
     this.items.push(item);
     this.selected = item;
     this.extend(item, point);
@@ -43,7 +46,7 @@ export class Scene {
     const { x, y, size, width } = stroke;
     const path = stroke.points.map((each) => [(each[0] - x) / size, (each[1] - y) / size]);
     stroke.paint = (context) => {
-      context.strokeStyle = "#fff";
+      context.strokeStyle = stroke.colour;
       context.lineWidth = width / size;
       context.lineCap = context.lineJoin = "round";
       context.beginPath();
@@ -53,10 +56,10 @@ export class Scene {
     };
   }
 
-  /** Swap light and dark of a picture. */
+  /** Swap light and dark of a picture that is ink. */
   invert(item) {
-    item.rows = item.rows.map((row) => row.map((grey) => 255 - grey));
-    item.light = asLight(item.rows);
+    item.rows = item.rows.map((row) => row.map(([grey]) => [255 - grey]));
+    item.canvas = asItem(item.rows);
   }
 
   move(item, x, y) {
@@ -73,9 +76,11 @@ export class Scene {
     if (this.selected === item) this.selected = null;
   }
 
-  clear() {
+  /** Remove all items, and lay another ground: rows of pixels, or null for black. */
+  begin(ground) {
     this.items = [];
     this.selected = null;
+    this.ground = ground && show(document.createElement("canvas"), ground);
   }
 
   /** Return the item at a point, the last one added first. */
@@ -98,13 +103,14 @@ export class Scene {
     return places.reduce((best, place) => (room(place) > room(best) ? place : best));
   }
 
-  /** Draw all items; where they overlap they add up, as in the model's scenes. */
+  /** Draw all items: ink adds up where it overlaps, else the last is in front. */
   draw() {
     const context = this.canvas.getContext("2d", { willReadFrequently: true });
     context.globalCompositeOperation = "source-over";
     context.fillStyle = "#000";
     context.fillRect(0, 0, this.size, this.size);
-    context.globalCompositeOperation = "lighter";
+    if (this.ground) context.drawImage(this.ground, 0, 0);
+    if (this.mode === "ink") context.globalCompositeOperation = "lighter";
     context.imageSmoothingQuality = "high";
     for (const item of this.items) {
       context.save();
@@ -115,8 +121,11 @@ export class Scene {
     }
   }
 
-  /** Return the rows of grey values that the model is to look at. */
+  /** Return the rows of pixels that the model is to look at. */
   pixels() {
-    return read(this.canvas);
+    return read(this.canvas, this.mode === "RGB" ? 3 : 1);
   }
 }
+
+const asItem = (rows) =>
+  rows[0][0].length === 1 ? asLight(rows) : show(document.createElement("canvas"), rows);
