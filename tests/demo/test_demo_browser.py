@@ -3,13 +3,26 @@
 import io
 import os
 import shutil
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+import uvicorn
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from air.cli.compose import compose_config
+from air.config.parsing import parse_as
+from air.demo.config import DemoConfig
+from air.demo.server import build_app
+from air.demo.serving import listening
+from air.model.config import OverConfig, VAEConfig
+from air.runs.trained import open_run
 from tests.helpers.demo_server import served
+from tests.helpers.models import tiny
+from tests.helpers.options import values_of
 
 CHROMIUM = shutil.which("chromium")
 MISSING = "chromium is not installed (Debian: apt install chromium)"
@@ -60,6 +73,29 @@ def url(smoke_run):
         yield url
 
 
+@pytest.fixture
+def own(smoke_run, tmp_path):
+    """The page of a model of colour images with backgrounds, 6 x 6 pixels, and these images."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 3), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", x=images)
+    paths = [f"data.{name}={tmp_path / 'mine.npz'}" for name in ("path", "test_path")]
+    run = replace(
+        open_run(smoke_run),
+        config=compose_config(("experiment=images", *paths)),
+        air=tiny(
+            num_channels=3, background=VAEConfig("vae", 2, [8], [8]), compositing=OverConfig("over")
+        ),
+    )
+    config = parse_as(DemoConfig, {**values_of("demo"), "run": str(smoke_run), "port": 0})
+    server = uvicorn.Server(uvicorn.Config(build_app(run, config), log_level="warning"))
+    with listening(config) as connection:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [connection]})
+        thread.start()
+        yield f"http://127.0.0.1:{connection.getsockname()[1]}", torch.from_numpy(images), run.air
+        server.should_exit = True
+        thread.join()
+
+
 def ready(page):
     expect(page.locator("body")).to_have_attribute("data-state", "ready", timeout=30_000)
 
@@ -92,16 +128,21 @@ def drop(page, digit, x, y):
 
 def pixels(page, element):
     """Return the grey values of a canvas."""
-    rows = page.evaluate(
+    return colours(page, element)[..., 0]
+
+
+def colours(page, element):
+    """Return the colours of a canvas."""
+    image = page.evaluate(
         """(id) => {
             const canvas = document.getElementById(id);
             const { width, height } = canvas;
             const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-            return { width, height, grey: Array.from(data).filter((_, i) => i % 4 === 0) };
+            return { width, height, data: Array.from(data) };
         }""",
         element,
     )
-    return np.array(rows["grey"]).reshape(rows["height"], rows["width"])
+    return np.array(image["data"]).reshape(image["height"], image["width"], 4)[..., :3]
 
 
 def test_a_scene_is_composed_of_strokes_and_digits(visit, url):
@@ -213,6 +254,32 @@ def test_an_image_is_loaded_and_a_bad_one_is_refused_with_a_reason(visit, url):
     page.click("#invert")
     ready(page)
     np.testing.assert_array_equal(pixels(page, "scene"), 255 - image)
+
+
+def test_a_model_of_colour_and_backgrounds_is_shown_in_all_its_parts(visit, own):
+    url, images, air = own
+    page = visit(url)
+    np.testing.assert_array_equal(colours(page, "scene"), images[0])
+    page.click("#image-3")
+    ready(page)
+    np.testing.assert_array_equal(colours(page, "scene"), images[3])
+    expected = air.infer(images[3:4])
+    for view in ("background", "reconstruction"):
+        page.check(f"input[value={view}]", force=True)  # its label covers it
+        shown = getattr(expected, view)[0].clamp(0, 1) * 255
+        np.testing.assert_allclose(colours(page, "reconstruction"), shown, atol=0.51)
+    before = colours(page, "windows")
+    page.check("#segmentation")
+    assert (colours(page, "windows") != before).any() == bool(expected.segmentation.any())
+    clear(page)
+    ground = air.infer(images[:1]).background[0].clamp(0, 1) * 255
+    np.testing.assert_allclose(colours(page, "scene"), ground, atol=0.51)
+    page.check("#tool-draw", force=True)
+    expect(page.locator("#invert")).to_be_hidden()
+    page.fill("#colour", "#ff8000")
+    page.locator("#brush").fill("3")
+    draw(page, (0.25, 0.5), (0.75, 0.5))
+    np.testing.assert_array_equal(colours(page, "scene")[3, 2:4], [[255, 128, 0]] * 2)
 
 
 def test_the_page_fits_its_window(visit, url):

@@ -1,16 +1,18 @@
 """Pictures: every panel shows what it should, where it should."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 
 from air.model.canvas import ObjectLatents
+from air.model.config import ImageConfig, OverConfig
 from air.model.posterior import Posterior
 from air.model.windows import window_boxes, window_to_image
 from air.pictures.charts import draw_confusion, draw_training_curves
@@ -25,6 +27,7 @@ from air.pictures.latents import (
 )
 from air.pictures.prior_samples import draw_prior_samples, sample_scenes
 from air.pictures.reconstructions import draw_reconstructions, tracked_reconstructions
+from air.pictures.segmentation import alone, by_step, draw_segmentation, without_background
 from air.pictures.steps import (
     canvases,
     decodings,
@@ -144,6 +147,93 @@ def test_the_canvas_grows_by_one_object_a_step_to_the_reconstruction(model, scen
                 )
             else:
                 assert not row[t + 1].images
+
+
+@pytest.fixture(params=[1, 3])
+def covering(request):
+    """A model whose objects cover one another and a background; images, and what it finds."""
+    channels = request.param
+    air = tiny(
+        num_channels=channels,
+        background=ImageConfig("image", plain=False),
+        compositing=OverConfig("over"),
+        decoder_output_bias=1.0,  # which makes objects opaque
+    )
+    torch.nn.init.normal_(air.model.canvas.background.logits)
+    images = torch.rand(3, 6, 6) if channels == 1 else torch.rand(3, 6, 6, 3)
+    found = air.infer(images)
+    z_pres = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    with torch.no_grad():
+        drawn, segmentation = air.model.render_and_segment(
+            ObjectLatents(z_pres, found.z_where, found.z_what),
+            air.model.canvas.background.draw(3, 6),
+        )
+    posterior = replace(
+        found,
+        count=z_pres.sum(-1).long(),
+        z_pres=z_pres,
+        reconstruction=drawn,
+        segmentation=segmentation,
+    )
+    return air, images, posterior
+
+
+def test_what_each_object_explains_is_in_its_colour_beside_the_truth(covering):
+    air, images, posterior = covering
+    objects, bare = alone(air, posterior), without_background(air, posterior)
+    assert objects.shape == (3, 2, *images.shape[1:])
+    assert bare.shape == images.shape
+    grey = torch.tensor(0.5)
+    torch.testing.assert_close(bare[1], objects[1, 0])  # it has no other object
+    torch.testing.assert_close(bare[2], grey.expand_as(bare[2]))
+    true = torch.tensor([0, 2, 1])[posterior.segmentation.long()]  # as inferred, other numbers
+    figure = draw_segmentation(images, posterior, objects, bare, true)
+    inputs, inferred, truth, together, first, second = table(figure, 3)
+    colours = torch.tensor([to_rgb(colour) for colour in ("#000000", *STEP_COLOURS[:2])])
+    for i in range(3):
+        assert torch.equal(shown(inputs[i]), images[i])
+        expected = colours[posterior.segmentation[i].long()]
+        torch.testing.assert_close(shown(inferred[i]), expected)
+        torch.testing.assert_close(shown(truth[i]), expected)
+        torch.testing.assert_close(shown(together[i]), bare[i])
+        for t, row in enumerate((first, second)):
+            assert bool(row[i].images) == (t < posterior.count[i])
+            if row[i].images:
+                torch.testing.assert_close(shown(row[i]), objects[i, t])
+    labels = [row[0].get_ylabel() for row in table(figure, 3)]
+    assert labels == ["input", "segmentation", "true masks", "objects", "object 1", "object 2"]
+
+
+def test_without_a_background_or_the_truth_only_the_objects_are_shown(model, scene):
+    images, posterior = scene
+    objects = alone(model, posterior)
+    assert without_background(model, posterior) is None
+    torch.testing.assert_close(objects[1, 0], images[1])  # light on black
+    figure = draw_segmentation(images, posterior, objects)
+    labels = [row[0].get_ylabel() for row in table(figure, 3)]
+    assert labels == ["input", "segmentation", "object 1", "object 2"]
+
+
+def test_true_objects_are_numbered_as_the_steps_that_explain_them():
+    true = torch.tensor([[1, 1, 1, 2], [3, 3, 0, 2], [3, 3, 0, 0]])
+    inferred = torch.tensor([[2, 2, 0, 0], [1, 1, 1, 0], [1, 2, 0, 0]])
+    # The third object is the first step's, the first one the second's; the second is in no step.
+    assert by_step(true, inferred).tolist() == [[2, 2, 2, 3], [1, 1, 0, 3], [1, 1, 0, 0]]
+    assert by_step(true, torch.zeros(3, 4)).tolist() == true.tolist()
+    assert not by_step(torch.zeros(3, 4), inferred).any()
+
+
+def test_the_background_is_below_the_reconstructions_and_beside_the_tracked_ones(covering):
+    _, images, posterior = covering
+    rows = table(draw_reconstructions(images, posterior), 3)
+    assert [row[0].get_ylabel() for row in rows] == ["input", "reconstruction", "background"]
+    for i, picture in enumerate(tracked_reconstructions(images, posterior)):
+        torch.testing.assert_close(shown(rows[2][i]), posterior.background[i])
+        expected = (posterior.background[i].clamp(0, 1) * 255).round().byte().numpy()
+        np.testing.assert_array_equal(picture.image[:, 12:], expected)
+        assert picture.image.shape[:2] == (6, 18)
+        np.testing.assert_array_equal(picture.segmentation[:, :6], posterior.segmentation[i])
+        assert not picture.segmentation[:, 6:].any()
 
 
 def test_the_animation_has_a_frame_for_each_step(model, scene, tmp_path):

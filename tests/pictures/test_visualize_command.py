@@ -36,7 +36,7 @@ def test_every_picture_is_written_in_both_formats(run, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"run"}  # nothing of Hydra's own
     written = {path.name for path in (run / "pictures").iterdir()}
     always = {"reconstructions", "windows", "build_up", "confusion", "training_curves"}
-    always |= {"window_places", "prior_samples", "mistakes"}
+    always |= {"window_places", "prior_samples", "mistakes", "segmentation"}
     for name in always:
         assert {f"{name}.png", f"{name}.pdf"} <= written
     assert "build_up.gif" in written

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wandb
+from PIL import Image
 
 from air.cli.compose import compose_config
 from air.errors import ConfigError
@@ -107,6 +108,7 @@ def test_what_wandb_would_refuse_is_found_before_anything_is_written(tmp_path, c
 def test_two_runs_in_one_process(tmp_path, capfd, caplog):
     caplog.set_level(logging.INFO)
     image = np.arange(20 * 40, dtype=np.uint8).reshape(20, 40)
+    segmentation = image % 4
     boxes = (Box(1.5, 2.0, 8.0, 9.5, step=0), Box(-3.0, 4.0, 25.0, 12.0, step=1))
     for name, elbo in (("first", -100.0), ("second", -50.0)):
         resolved = {"seed": 3, "model": {"num_steps": 3}, "name": name, "resume": None}
@@ -120,7 +122,7 @@ def test_two_runs_in_one_process(tmp_path, capfd, caplog):
                 "val/confusion": ConfusionMatrix(np.array([[5, 0, 1], [1, 2, 0]])),
                 "val/inferred_count": Histogram(np.array([3, 4, 0, 2])),
                 "val/reconstructions": [
-                    Picture(image, "found 2", boxes, 3),
+                    Picture(image, "found 2", boxes, 3, segmentation),
                     Picture(image, "found 0", (), 3),
                     Picture(image),
                 ],
@@ -175,10 +177,10 @@ def test_two_runs_in_one_process(tmp_path, capfd, caplog):
         kept, empty = (
             json.loads((files / overlays[i]["windows"]["path"]).read_text()) for i in (0, 1)
         )
-        steps = {"0": "step 1", "1": "step 2", "2": "step 3"}  # of all steps, in each picture
+        steps = {"1": "step 1", "2": "step 2", "3": "step 3"}  # of all steps, in each picture
         assert kept["class_labels"] == empty["class_labels"] == steps
         assert empty["box_data"] == []
-        assert [box["class_id"] for box in kept["box_data"]] == [0, 1]
+        assert [box["class_id"] for box in kept["box_data"]] == [1, 2]
         assert {box["domain"] for box in kept["box_data"]} == {"pixel"}
         assert kept["box_data"][0]["position"] == {
             "minX": 1.5,
@@ -187,6 +189,11 @@ def test_two_runs_in_one_process(tmp_path, capfd, caplog):
             "maxY": 9.5,
         }
 
+        masks = second["val/reconstructions.all_masks"]
+        assert [bool(mask) for mask in masks] == [True, False, False]
+        with Image.open(files / masks[0]["segmentation"]["path"]) as mask:
+            np.testing.assert_array_equal(np.asarray(mask), segmentation)
+
         said = [m for m in own_messages(caplog) if str(folder) in m]
         assert said == [f"W&B offline; send the run with: wandb sync {folder}"]
     assert len(ids) == 2
@@ -194,8 +201,6 @@ def test_two_runs_in_one_process(tmp_path, capfd, caplog):
 
 
 def test_pixels_are_kept(tmp_path):
-    from PIL import Image
-
     grey = np.array([[0, 1], [1, 0]], np.uint8)  # must not be taken for a picture in [0, 1]
     colour = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     folder = new_folder(tmp_path / "run")
