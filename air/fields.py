@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
+from typing_extensions import dataclass_transform
 
 NonLinearity = Literal["ReLU", "ELU", "GELU", "LeakyReLU", "SiLU", "Softplus", "Tanh"]
 
@@ -26,6 +27,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+FlipProbability = Annotated[float, Field(gt=0, lt=0.5, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 PositiveShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -65,7 +67,16 @@ AbsolutePath = Annotated[
     NonEmptyText, AfterValidator(absolute)
 ]  # for what must be found from any folder
 
-strict = dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+Schema = TypeVar("Schema")
+
+
+@dataclass_transform(frozen_default=True)
+def strict(schema: type[Schema]) -> type[Schema]:
+    """Make a class a frozen dataclass whose fields are checked and converted to nothing else."""
+    checked: Any = dataclass(frozen=True, config=_STRICT)
+    made: type[Schema] = checked(schema)
+    return made
 
 
 def config_values(config: Any) -> dict[str, Any]:

@@ -56,13 +56,15 @@ class Config:
         """Check what fields must be to one another, as far as it is known before images are read.
 
         Raises:
-            ConfigError: the estimator has no meaning for the model, or as `check_images`.
+            ConfigError: the estimator or the likelihood has no meaning for the model, or as
+                `check_images`.
         """
         if isinstance(self.data, SceneConfig):
             self.check_images(self.data.canvas_size, self.data.num_train)
         if isinstance(self.data, ImagesConfig):
             self.model.check(self.data.size)
         self.inference.check(self.model)
+        self.likelihood.check(self.model.likelihood_sd, self.compositing)
 
     def check_images(self, x_size: int, num_train: int, num_channels: int = 1) -> None:
         """Check what depends on the images, which a file of the user's tells only when it is read.
@@ -92,7 +94,7 @@ class Config:
         """
         check_shares("train.batch_size", self.train.batch_size, num_processes)
         sleep = self.sleep.shared_by(num_processes)
-        return replace(self, sleep=sleep)  # type: ignore[type-var]
+        return replace(self, sleep=sleep)
 
     def fitted_to(self, train: TrainingScenes) -> Config:
         """Return the same run with numbers in the place of `auto`.
@@ -119,7 +121,7 @@ class Config:
                 f"objects in these training images: {error}"
             ) from None
         model = self.model.fitted(train.x_size, objects.size, objects.spread)
-        return replace(self, model=model)  # type: ignore[type-var]
+        return replace(self, model=model)
 
     def build_model(self, x_size: int, num_channels: int = 1) -> AIR:
         """Return a new model.

@@ -19,7 +19,7 @@ from air.data.scenes import Scenes
 from air.errors import NotKnownError
 from air.evaluation.plain_vae import train_vae
 from air.evaluation.subject import Measurement, Subject
-from air.model.images import to_unit
+from air.model.images import planes, to_unit
 from air.model.posterior import Posterior
 
 _HIDDEN = 128  # units of the classifier's one hidden layer
@@ -54,7 +54,7 @@ def downstream(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     vae = train_vae(
         torch.from_numpy(_pixels(unlabelled.subset(slice(settings.num_unlabelled)))),
         codes["latents"].shape[1],
-        subject.run.config.model.likelihood_sd,
+        subject.run.air.model.likelihood,
         subject.config.seed,
     )
     with torch.no_grad():
@@ -104,7 +104,7 @@ def latent_code(posterior: Posterior, chosen: NDArray[np.int64]) -> _Array:
 
 
 def _pixels(scenes: Scenes) -> _Array:
-    return to_unit(scenes.images, "cpu").flatten(1).numpy()
+    return planes(to_unit(scenes.images, "cpu")).flatten(1).numpy()
 
 
 def _score(code: _Array, answers: _Array, order: _Array, num_labels: int, num_test: int) -> float:

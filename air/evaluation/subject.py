@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from air.data.loading import load_data
-from air.data.scenes import Scenes
+from air.data.scenes import Scenes, sampled
 from air.errors import needs_extra
 from air.evaluation.config import EvaluateConfig, EvaluatorName
 from air.model.air import AIR
@@ -69,11 +69,13 @@ def build_subject(run: TrainedRun, config: EvaluateConfig) -> Subject:
     """Load the scenes and infer what is in them.
 
     Raises:
-        ConfigError: the model cannot look at images of their size or with their channels.
+        ConfigError: the model cannot look at images of their size or with their channels, or its
+            likelihood is not one of such images.
         DataError: the data cannot be read.
     """
     scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
     run.check_images(scenes.x_size, scenes.num_channels)
+    run.config.likelihood.check_images(sampled(scenes))
     posterior = infer_in_batches(run.air, scenes.images, config, "inferring")
     return Subject(run, scenes, posterior, config)
 

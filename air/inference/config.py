@@ -73,7 +73,7 @@ class DreamsConfig:
         """
         check_shares("sleep.batch_size", self.batch_size, num_processes)
         share = self.batch_size // num_processes
-        return replace(self, batch_size=share)  # type: ignore[type-var]
+        return replace(self, batch_size=share)
 
     def build_terms(self) -> list[Term]:
         """Return the terms of the objective."""

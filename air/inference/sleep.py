@@ -110,8 +110,8 @@ class SleepPhase:
         dreamt = air.model.shown(compositing(z_pres, layers, background))
         if path and self.noise:
             dreamt = dreamt + noise_sd(air, images, path) * torch.randn_like(dreamt)
-        # Real pixels end at 0 and 1.
-        return Dreams(objects, dreamt.clamp(0, 1), compositing.hidden(z_pres, layers))
+        dreamt = air.model.likelihood.exposed(dreamt)
+        return Dreams(objects, dreamt, compositing.hidden(z_pres, layers))
 
 
 def backgrounds(path: FullPath) -> dict[str, Tensor]:

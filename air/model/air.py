@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from air.model.attention.recurrent import RecurrentAttention
 from air.model.background.none import NoBackground
 from air.model.baselines import Baseline, MovingAverage, NeuralBaseline, NoBaseline
 from air.model.canvas import Canvas
-from air.model.compositing.sum import Sum
+from air.model.config import NoBackgroundConfig, NormalConfig, RecurrentConfig, SumConfig
 from air.model.generative import GenerativeModel
 from air.model.guide import Guide
 from air.model.images import checked_images
-from air.model.likelihood.normal import NormalLikelihood
 from air.model.networks import Decoder, Encoder, non_linearity_layer
 from air.model.parameters import ProgramModule
 from air.model.posterior import Posterior, infer
@@ -76,6 +74,7 @@ class AIR(ProgramModule):
         background: what lies behind the objects; nothing by default.
         compositing: how objects make one image; they add up by default.
         likelihood: what an image is, given the canvas; normal with `likelihood_sd` by default.
+            If that is learned, it starts there.
         num_channels: of an image: 1 for grey, 3 for colour.
 
     Attributes:
@@ -87,6 +86,8 @@ class AIR(ProgramModule):
         ValueError: a size is below 1, the window exceeds the image, a standard deviation is not
             positive, the convolutions' lists differ in length, the activation is unknown, or
             there is no GPU.
+        ConfigError: the likelihood has no meaning with the compositing or the standard deviation,
+            or the compositing without a sigmoid.
     """
 
     def __init__(
@@ -151,15 +152,13 @@ class AIR(ProgramModule):
             x_size, scale_prior_mean, scale_prior_sd, pos_prior_mean, pos_prior_sd
         )
 
-        canvas = Canvas(
-            window_size,
-            compositing.build(sizes) if compositing else Sum(num_channels),
-            background.build(sizes) if background else NoBackground(),
-        )
-        if attention:
-            attend = attention.build(sizes, z_where_prior)
-        else:
-            attend = RecurrentAttention(sizes, z_where_prior)
+        attention = attention or RecurrentConfig("recurrent")
+        background = background or NoBackgroundConfig("none")
+        compositing = compositing or SumConfig("sum")
+        likelihood = likelihood or NormalConfig("normal", sd="fixed")
+        likelihood.check(likelihood_sd, compositing)
+        canvas = Canvas(window_size, compositing.build(sizes), background.build(sizes))
+        attend = attention.build(sizes, z_where_prior)
         # What lies behind the objects is part of what is cropped, where there is something.
         num_views = 1 if isinstance(canvas.background, NoBackground) else 2
         encode = Encoder(num_views * num_channels * window_pixels, encoder_net, z_what_size, layer)
@@ -186,7 +185,7 @@ class AIR(ProgramModule):
             z_where_prior,
             decode,
             canvas,
-            likelihood.build(likelihood_sd) if likelihood else NormalLikelihood(likelihood_sd),
+            likelihood.build(sizes, likelihood_sd),
             use_masking,
         )
         self.guide = Guide(

@@ -42,8 +42,16 @@ class Painted(Protocol):
         """The canvas itself, (..., n, pixels)."""
         ...
 
-    def squared_distance(self, images: Tensor) -> Tensor:
-        """Return |image - canvas|² of images (..., n, pixels), (..., n)."""
+    def squared_distance(self, images: Tensor, num_parts: int | None = None) -> Tensor:
+        """Return |image - canvas|².
+
+        Args:
+            images: (..., n, pixels).
+            num_parts: equal parts of the pixels, such as channels, with a distance of their own.
+
+        Returns:
+            (..., n) or, in parts, (..., n, num_parts).
+        """
         ...
 
     def expand(self, batch_shape: torch.Size) -> Painted:
@@ -144,6 +152,14 @@ class Likelihood(nn.Module):
     def forward(self, canvas: Painted) -> TorchDistribution:
         """Return the distribution of images, all pixels in a row, given the canvas."""
         raise NotImplementedError
+
+    def exposed(self, canvas: Tensor) -> Tensor:
+        """Return canvases, of any shape, as images that the data could hold, but for noise."""
+        return canvas.clamp(0, 1)  # where real pixels end
+
+    def metrics(self) -> dict[str, float]:
+        """Return what has been learned of it, to be logged; here nothing is."""
+        return {}
 
 
 class Canvas(nn.Module):

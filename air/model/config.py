@@ -12,6 +12,7 @@ from pydantic import Field
 from air.errors import ConfigError
 from air.fields import (
     Count,
+    FlipProbability,
     Layers,
     NonEmptyLayers,
     NonLinearity,
@@ -24,6 +25,8 @@ from air.fields import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from air.model.attention.look import Attention
     from air.model.canvas import Background, Compositing, Likelihood
     from air.model.presence import PresenceSchedule
@@ -95,7 +98,7 @@ class ModelConfig:
             scale = _rounded(x_size / (WINDOW_MARGIN * object_size))
         if sd == "auto":
             sd = _rounded(spread * scale)
-        return replace(self, scale_prior_mean=scale, pos_prior_sd=sd)  # type: ignore[type-var]
+        return replace(self, scale_prior_mean=scale, pos_prior_sd=sd)
 
     def arguments(self) -> dict[str, Any]:
         """Return keyword arguments of `AIR`.
@@ -242,6 +245,8 @@ class SumConfig:
 
     kind: Literal["sum"]
 
+    bounded: ClassVar[bool] = False  # whether canvases stay in [0, 1]
+
     def build(self, sizes: Sizes) -> Compositing:
         """Return a new compositing."""
         from air.model.compositing.sum import Sum
@@ -254,6 +259,8 @@ class OverConfig:
     """Objects cover one another and the background, the first in front."""
 
     kind: Literal["over"]
+
+    bounded: ClassVar[bool] = True
 
     def build(self, sizes: Sizes) -> Compositing:
         """Return a new compositing.
@@ -279,18 +286,70 @@ CompositingConfig = Annotated[SumConfig | OverConfig, Field(discriminator="kind"
 
 @strict
 class NormalConfig:
-    """Pixels are normal around the canvas; `model.likelihood_sd` is their standard deviation."""
+    """Pixels are normal around the canvas.
+
+    `model.likelihood_sd` is their standard deviation, or what a learned one starts at.
+    """
 
     kind: Literal["normal"]
+    sd: Literal["fixed", "learned", "learned_per_channel"]
 
-    def build(self, likelihood_sd: float) -> Likelihood:
+    def check(self, likelihood_sd: float, compositing: CompositingConfig) -> None:
+        """Raise `ConfigError` if a learned standard deviation could not fall to a start so low."""
+        from air.model.sizes import check_learned_sd
+
+        if self.sd == "fixed":
+            return
+        try:
+            check_learned_sd("model.likelihood_sd", likelihood_sd)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    def check_images(self, images: Tensor) -> None:
+        """Take all images."""
+
+    def build(self, sizes: Sizes, likelihood_sd: float) -> Likelihood:
         """Return a new likelihood."""
-        from air.model.likelihood.normal import NormalLikelihood
+        from air.model.likelihood.normal import LearnedNormalLikelihood, NormalLikelihood
 
-        return NormalLikelihood(likelihood_sd)
+        if self.sd == "fixed":
+            return NormalLikelihood(likelihood_sd)
+        num_sds = 1 if self.sd == "learned" else sizes.num_channels
+        return LearnedNormalLikelihood(likelihood_sd, num_sds)
 
 
-LikelihoodConfig = NormalConfig
+@strict
+class BernoulliConfig:
+    """Pixels are black or white; the canvas is the probability of white."""
+
+    kind: Literal["bernoulli"]
+    flip_probability: FlipProbability  # that a pixel is the other one
+
+    def check(self, likelihood_sd: float, compositing: CompositingConfig) -> None:
+        """Raise `ConfigError` if canvases would be no probabilities."""
+        if not compositing.bounded:
+            raise ConfigError(
+                "compositing: must be 'over' with likelihood=bernoulli, whose canvases are "
+                f"probabilities, got {compositing.kind!r}"
+            )
+
+    def check_images(self, images: Tensor) -> None:
+        """Raise `ConfigError` if images, floats in [0, 1], are not black and white alone."""
+        between = images[(images > 0) & (images < 1)]
+        if len(between):
+            raise ConfigError(
+                "data: must be images of black and white pixels alone with likelihood=bernoulli, "
+                f"got one of {between[0]:.3g}, where 0 is black and 1 white"
+            )
+
+    def build(self, sizes: Sizes, likelihood_sd: float) -> Likelihood:
+        """Return a new likelihood."""
+        from air.model.likelihood.bernoulli import BernoulliLikelihood
+
+        return BernoulliLikelihood(self.flip_probability)
+
+
+LikelihoodConfig = Annotated[NormalConfig | BernoulliConfig, Field(discriminator="kind")]
 
 
 # --- the prior on the number of objects -----------------------------------------------------------

@@ -66,3 +66,19 @@ def check_sd(name: str, sd: float) -> None:
     """Raise `ValueError` if a standard deviation of that name is not positive and finite."""
     if not 0 < sd < math.inf:
         raise ValueError(f"{name}: must be positive and finite, got {sd}")
+
+
+# The least standard deviation of a pixel that is learned, two and a half of 256 levels. Without
+# it, where an image can be reproduced exactly, the likelihood would have no upper bound, and the
+# objects would be whatever reproduces the last level. It also keeps log densities to a nat: a
+# squared distance of digits in float32 is exact to some 1e-4, and is divided by 2 sd².
+LEAST_LEARNED_SD = 0.01
+
+
+def check_learned_sd(name: str, sd: float) -> None:
+    """Raise `ValueError` if a learned standard deviation of that name cannot start there."""
+    if not LEAST_LEARNED_SD < sd < math.inf:
+        raise ValueError(
+            f"{name}: must be finite and above {LEAST_LEARNED_SD}, the least that is learned, "
+            f"got {sd}"
+        )

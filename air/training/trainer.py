@@ -288,11 +288,12 @@ class Trainer:
         )
 
     def _settings(self) -> dict[str, Value]:
-        """Return what the run is doing now: learning rates and the presence prior."""
+        """Return what the run is doing now: learning rates, the prior, what it has learned."""
         prior = self.presence_schedule(self.iteration)
         rates = [float(rate) for rate in self.scheduler.get_last_lr()]
         names = ("optim/lr", "optim/baseline_lr")
         return {
             **dict(zip(names, rates, strict=False)),
             **{f"prior/p_{t}": float(prior(t)) for t in range(self.air.num_steps)},
+            **{f"train/{name}": v for name, v in self.air.model.likelihood.metrics().items()},
         }

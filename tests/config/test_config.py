@@ -85,6 +85,12 @@ BAD = {
     "model.window_size=51": "model.window_size: must be at most the image's 50 pixels, got 51",
     "model.likelihood_sd=0": "model.likelihood_sd: must be greater than 0, got 0",
     "model.likelihood_sd=nan": "model.likelihood_sd: must be a finite number, got nan",
+    "likelihood=normal_learned model.likelihood_sd=0.01": "^model.likelihood_sd: must be .* above "
+    "0.01, the least that is learned, got 0.01$",
+    "likelihood.sd=2": "likelihood.sd: must be 'fixed', 'learned' or 'learned_per_channel', got 2",
+    "likelihood=bernoulli": "^compositing: must be 'over' with likelihood=bernoulli",
+    "likelihood=bernoulli compositing=over likelihood.flip_probability=0.5": "^likelihood."
+    "flip_probability: must be less than 0.5, got 0.5$",
     "model.scale_prior_mean=inf": "^model.scale_prior_mean: must be a finite .* or auto, got inf$",
     "model.scale_prior_mean=big": "^model.scale_prior_mean: must be .*, or auto, got 'big'$",
     "model.pos_prior_sd=0": "^model.pos_prior_sd: must be a finite number above 0, or auto, got 0$",

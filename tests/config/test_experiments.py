@@ -24,10 +24,15 @@ BASELINES = [option for group, option in OPTIONS if group == "baseline" and opti
 
 def without_meaning(chosen):
     """Return the options that are no run beside an experiment's own choices, and why."""
+    refused = {}
+    if chosen["compositing"] == "sum":
+        refused["likelihood", "bernoulli"] = "compositing: must be 'over' with likelihood=bernoulli"
     why = "baseline: must be 'none' with inference=marginal"
     if chosen["inference"] in MARGINAL:
-        return {("baseline", each): why for each in BASELINES}
-    return {("inference", each): why for each in MARGINAL if chosen["baseline"] != "none"}
+        return refused | {("baseline", each): why for each in BASELINES}
+    if chosen["baseline"] != "none":
+        return refused | {("inference", each): why for each in MARGINAL}
+    return refused
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

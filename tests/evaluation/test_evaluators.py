@@ -26,6 +26,8 @@ from air.evaluation.plain_vae import PlainVAE, train_vae
 from air.evaluation.reconstruction import reconstruction
 from air.evaluation.segmentation import matched_overlaps, segmentation
 from air.evaluation.subject import Subject, infer_in_batches, load_evaluator
+from air.model.likelihood.bernoulli import BernoulliLikelihood
+from air.model.likelihood.normal import LearnedNormalLikelihood, NormalLikelihood
 from air.model.posterior import Posterior
 from air.runs.trained import TrainedRun
 from tests.helpers.models import tiny
@@ -338,25 +340,34 @@ def test_a_plain_vae_tells_images_apart_without_labels():
     images = torch.rand(60, 40) * 0.2
     images[:, :20] += 0.8 * side.unsqueeze(-1)
     state = torch.get_rng_state()
-    vae = train_vae(images, 3, 0.3, seed=0)
+    likelihood = LearnedNormalLikelihood(0.3)
+    vae = train_vae(images, 3, likelihood, seed=0)
+    assert likelihood.metrics()["likelihood_sd"] == pytest.approx(0.3)  # the model's own stays
+    assert vae.likelihood.metrics()["likelihood_sd"] != pytest.approx(0.3)
     assert torch.equal(torch.get_rng_state(), state)
     with torch.no_grad():
         codes = vae.encode(images).mean
-        again = train_vae(images, 3, 0.3, seed=0).encode(images).mean
+        again = train_vae(images, 3, likelihood, seed=0).encode(images).mean
     assert torch.equal(codes, again)
     apart = (codes[side == 0].mean(0) - codes[side == 1].mean(0)).norm()
     assert apart > 3 * codes[side == 0].std(0).norm()
 
 
-def test_the_elbo_of_a_plain_vae_that_ignores_its_code_is_the_likelihood():
-    vae = PlainVAE(4, 2, 0.5)
+@pytest.mark.parametrize(
+    ("likelihood", "expected"),
+    [
+        (NormalLikelihood(0.5), torch.distributions.Normal(0.5, 0.5)),
+        (BernoulliLikelihood(0.01), torch.distributions.Bernoulli(0.5)),
+    ],
+)
+def test_the_elbo_of_a_plain_vae_that_ignores_its_code_is_the_likelihood(likelihood, expected):
+    vae = PlainVAE(4, 2, likelihood)
     with torch.no_grad():
         for layer in (vae.encoder[-1], vae.decoder[-2]):
             layer.weight.zero_()
             layer.bias.zero_()  # q(code) is the prior, and each pixel 1/2 whatever the code
-    images = torch.rand(3, 4)
-    expected = torch.distributions.Normal(0.5, 0.5).log_prob(images).sum(-1)
-    torch.testing.assert_close(vae.elbo(images), expected)
+    images = torch.rand(3, 4).round()
+    torch.testing.assert_close(vae.elbo(images), expected.log_prob(images).sum(-1))
 
 
 def test_scaling_keeps_what_is_uniform():

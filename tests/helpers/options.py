@@ -11,8 +11,10 @@ GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"hydr
 
 
 def needs(option):
-    """Return what else must be given for an option: it has no value of its own."""
+    """Return what else must be given for an option: what it cannot go without."""
     of_users = ("data=npz", "data=shards", "data=images", "experiment=images")
+    if option == "likelihood=bernoulli":
+        return ["compositing=over"]
     return ["data.path=x"] if option in of_users else []
 
 

@@ -15,10 +15,20 @@ from pyro.infer import JitTrace_ELBO, JitTraceGraph_ELBO, Trace_ELBO, TraceGraph
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import WeightedKL
 from air.inference.reinforce import ReinforceELBO
+from air.model.config import BernoulliConfig, NormalConfig, OverConfig, VAEConfig
 from air.model.full_path import count_log_probs
 from tests.helpers.models import tiny
 
 SIGMAS = 6
+VAE = VAEConfig("vae", z_background_size=2, encoder_net=[], decoder_net=[])
+KINDS = [
+    pytest.param({}, id="seed"),
+    pytest.param({"background": VAE, "likelihood": NormalConfig("normal", "learned")}, id="vae"),
+    pytest.param(
+        {"compositing": OverConfig("over"), "likelihood": BernoulliConfig("bernoulli", 0.01)},
+        id="bernoulli",
+    ),
+]
 PRIOR = {"z_pres_prior_p": lambda t: (0.6, 0.3, 0.2)[t]}
 
 
@@ -56,11 +66,12 @@ def assert_same_mean(one, other):
 
 @pytest.fixture
 def images():
-    return torch.rand(2, 6, 6)
+    return torch.rand(2, 6, 6).round()
 
 
-def test_marginal_equals_enumeration_by_hand(images):
-    air = tiny(num_steps=3)
+@pytest.mark.parametrize("kinds", KINDS)
+def test_marginal_equals_enumeration_by_hand(images, kinds):
+    air = tiny(num_steps=3, **kinds)
     pyro.set_rng_seed(1)
     loss = MarginalELBO().loss(air.model, air.guide, images, **PRIOR)
 
@@ -74,32 +85,34 @@ def test_marginal_equals_enumeration_by_hand(images):
         q_n = math.prod(pi[:n]) * (1 - pi[n] if n < 3 else 1)
         p_n = math.prod(p[:n]) * (1 - p[n] if n < 3 else 1)
         staircase = {f"z_pres_{t}": torch.full((2, 1), float(t < n)) for t in range(3)}
-        latents = {k: v["value"] for k, v in guide.items() if k[:3] == "z_w" and "_init" not in k}
+        latents = {k: v["value"] for k, v in guide.items() if v["type"] == "sample" and k[2] != "p"}
         model = poutine.trace(poutine.condition(air.model, {**staircase, **latents})).get_trace(
             images, **PRIOR
         )
         model.compute_log_prob()
         log_likelihood = model.nodes["obs"]["log_prob"]
-        kl = 0.0
-        for t in range(n):
-            for name, prior_mean, prior_sd in (
-                (f"z_where_{t}", air.model.z_where_prior.mean, air.model.z_where_prior.sd),
-                (f"z_what_{t}", torch.zeros(2), torch.ones(2)),
-            ):
-                q = guide[name]["fn"].base_dist.base_dist
-                kl = kl + (
-                    (prior_sd / q.scale).log()
-                    + (q.scale**2 + (q.loc - prior_mean) ** 2) / (2 * prior_sd**2)
-                    - 0.5
-                ).sum(-1)
+        kl, standard = 0.0, (torch.zeros(2), torch.ones(2))
+        where = (air.model.z_where_prior.mean, air.model.z_where_prior.sd)
+        priors = {f"z_where_{t}": where for t in range(n)}
+        priors |= {f"z_what_{t}": standard for t in range(n)}
+        priors |= {"z_background": standard} if "background" in kinds else {}
+        for name, (prior_mean, prior_sd) in priors.items():
+            q = guide[name]["fn"].base_dist
+            q = q if name == "z_background" else q.base_dist  # which is not masked
+            kl = kl + (
+                (prior_sd / q.scale).log()
+                + (q.scale**2 + (q.loc - prior_mean) ** 2) / (2 * prior_sd**2)
+                - 0.5
+            ).sum(-1)
         elbo = elbo + q_n * (log_likelihood + math.log(p_n) - q_n.log() - kl)
     assert loss == pytest.approx(-elbo.sum().item(), rel=1e-5)
 
 
-def test_marginal_equals_the_mean_of_tracegraph_in_value_and_gradient(images):
-    air = tiny()
-    marginal = monte_carlo(MarginalELBO(), air, images, chunks=20, copies=300)
-    sampled = monte_carlo(TraceGraph_ELBO(), air, images, chunks=30, copies=1500)
+@pytest.mark.parametrize("kinds", KINDS)
+def test_marginal_equals_the_mean_of_tracegraph_in_value_and_gradient(images, kinds):
+    air = tiny(**kinds)
+    marginal = monte_carlo(MarginalELBO(), air, images, chunks=16, copies=300)
+    sampled = monte_carlo(TraceGraph_ELBO(), air, images, chunks=16, copies=1500)
     for one, other in zip(marginal, sampled, strict=True):
         assert_same_mean(one, other)
     assert marginal[0][1].item() < 0.02 * abs(

@@ -79,12 +79,17 @@ class SummedCanvas:
         total = torch.einsum("...nt,ntp->...np", self.z_pres, self.objects)
         return total if self.background is None else total + self.background
 
-    def squared_distance(self, images: Tensor) -> Tensor:
-        """Return |image - canvas|² of images (..., n, pixels), (..., n)."""
+    def squared_distance(self, images: Tensor, num_parts: int | None = None) -> Tensor:
+        """Return |image - canvas|²; see `Painted`."""
+        z_pres, objects = self.z_pres, self.objects
         if self.background is not None:
             images = images - self.background
-        products = _inner_products(self.objects, images)  # (..., n, num_steps + 1, num_steps + 1)
-        factors = torch.cat((-self.z_pres, torch.ones_like(self.z_pres[..., :1])), -1)
+        if num_parts is not None:
+            z_pres = z_pres.unsqueeze(-2)  # (..., n, 1, num_steps)
+            objects = objects.unflatten(-1, (num_parts, -1)).transpose(-2, -3)
+            images = images.unflatten(-1, (num_parts, -1))
+        products = _inner_products(objects, images)  # (..., num_steps + 1, num_steps + 1)
+        factors = torch.cat((-z_pres, torch.ones_like(z_pres[..., :1])), -1)
         pairs = factors.unsqueeze(-1) * factors.unsqueeze(-2)
         return (pairs * products).sum((-1, -2))
 
