@@ -104,7 +104,7 @@ def measure_inference(config: Config, rounds: int, num_images: int = 10_000) -> 
     assert isinstance(config.data, SceneConfig)
     with pyro.validation_enabled(False):
         data = example_data(config.data, num_images)
-        model = config.fitted_to(data.train).build_model(data.test.x_size)
+        model = config.fitted_to(data.train).build_model(data.test.x_size, data.test.num_channels)
         air = model.to(choose_device(config))
         times = interleaved({"infer": lambda: air.infer(data.test.images)}, rounds, warmup=1)
     seconds = times["infer"].median

@@ -14,8 +14,7 @@ from pyro.optim.pytorch_optimizers import Adam  # type: ignore[attr-defined]
 
 from air.config.schema import Config
 from air.data.config import SceneConfig
-from air.data.digits import bundled_digits
-from air.data.multi_mnist import draw_scenes
+from air.data.drawing import draw_scenes
 from air.data.scenes import Data
 from air.errors import DataError
 from air.inference.config import NeuralBaselineConfig, ReinforceConfig
@@ -36,8 +35,8 @@ def example_data(config: SceneConfig, num_images: int, black: bool = True) -> Da
         num_images: how many.
         black: whether they have black pixels, or pixels of 1 in 255 in their place.
     """
-    _, digits = bundled_digits()
-    scenes = draw_scenes(digits, config, num_images, seed=0)
+    _, painter = config.painters()
+    scenes = draw_scenes(painter, config, num_images, seed=0)
     if not black:
         scenes.images.clamp_(min=1)
     return Data(train=scenes, test=scenes)

@@ -60,7 +60,7 @@ class Config:
                 `check_images`.
         """
         if isinstance(self.data, SceneConfig):
-            self.check_images(self.data.canvas_size, self.data.num_train)
+            self.check_images(self.data.canvas_size, self.data.num_train, self.data.num_channels)
         if isinstance(self.data, ImagesConfig):
             self.model.check(self.data.size)
         self.inference.check(self.model)

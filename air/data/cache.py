@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from air.data.config import SceneConfig
-from air.data.digits import Digits
-from air.data.multi_mnist import draw_data
+from air.data.drawing import draw_data
+from air.data.painter import Painter
 from air.data.scenes import Data, Scenes
 from air.errors import DataError, WriteError
 from air.runs.files import replacing
@@ -26,29 +26,29 @@ CACHE_VERSION = 2  # increase it when the same configuration would give other sc
 log = logging.getLogger(__name__)
 
 
-def cached_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) -> Data:
+def cached_data(train: Painter, test: Painter, config: SceneConfig) -> Data:
     """Return the scenes of a configuration: from disk when they have been drawn before.
 
     Of several processes that start at once, one draws and the others wait for it.
 
     Args:
-        train_digits: what training scenes are made of.
-        test_digits: what test scenes are made of.
+        train: paints training scenes.
+        test: paints test scenes.
         config: how scenes are drawn; they are kept in `config.root`/scenes.
 
     Returns:
         The same scenes as `draw_data`.
 
     Raises:
-        DataError: the folder cannot be written, or the digits hardly ever fit the canvas.
+        DataError: the folder cannot be written, or the objects hardly ever fit the canvas.
     """
-    key = _content_key(train_digits, test_digits, config)
+    key = _content_key(train, test, config)
 
     def read(path: Path) -> Data:
         return _load(path, key, config)
 
     def draw(path: Path) -> Data:
-        return _draw_and_save(path, key, train_digits, test_digits, config)
+        return _draw_and_save(path, key, train, test, config)
 
     path = Path(config.root).expanduser() / "scenes" / f"{key[:16]}.npz"
     try:
@@ -59,21 +59,20 @@ def cached_data(train_digits: Digits, test_digits: Digits, config: SceneConfig) 
         ) from None
 
 
-def _content_key(train_digits: Digits, test_digits: Digits, config: SceneConfig) -> str:
+def _content_key(train: Painter, test: Painter, config: SceneConfig) -> str:
     values = {name: value for name, value in vars(config).items() if name not in ("kind", "root")}
     content = hashlib.sha256(json.dumps([CACHE_VERSION, values], sort_keys=True).encode())
-    for digits in (train_digits, test_digits):
-        content.update(len(digits).to_bytes(8, "little"))
-        content.update(digits.images.tobytes())
-        content.update(digits.labels.tobytes())
+    for painter in (train, test):
+        for part in painter.material():
+            content.update(part)
     return content.hexdigest()
 
 
 def _draw_and_save(
-    path: Path, key: str, train_digits: Digits, test_digits: Digits, config: SceneConfig
+    path: Path, key: str, train: Painter, test: Painter, config: SceneConfig
 ) -> Data:
     begin = time.perf_counter()
-    data = draw_data(train_digits, test_digits, config)
+    data = draw_data(train, test, config)
     seconds = time.perf_counter() - begin
     assert isinstance(data.train, Scenes)  # what is drawn is in memory
     arrays = {"key": np.array(key)} | _arrays("train", data.train) | _arrays("test", data.test)
@@ -125,7 +124,7 @@ def _checked_scenes(
 ) -> Scenes:
     size, max_objects = config.canvas_size, config.max_objects
     expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-        "images": ((num_scenes, size, size), np.uint8),
+        "images": ((num_scenes, *config.image_shape), np.uint8),
         "count": ((num_scenes,), np.int64),
         "labels": ((num_scenes, max_objects), np.int64),
         "boxes": ((num_scenes, max_objects, 4), np.float32),

@@ -20,6 +20,7 @@ from air.fields import (
     GivenPath,
     PositiveInt,
     PositiveReal,
+    PositiveShare,
     Probability,
     Seed,
     UserPath,
@@ -28,36 +29,37 @@ from air.fields import (
 )
 
 if TYPE_CHECKING:
-    from air.data.digits import Digits
+    from air.data.cutouts import Cutouts
+    from air.data.painter import Painter
     from air.data.scenes import Data
 
 # How an image becomes a square: the whole of it, with its edge's colour around; or its middle.
 Fit = Literal["pad", "crop"]
 
-DIGIT_SIZE = 28  # pixels, width and height of an MNIST digit
+CUTOUT_SIZE = 28  # pixels, width and height of a cutout, such as an MNIST digit
+CutoutBackground = Literal["none", "noise", "grid", "slope"]
+SpriteKind = Literal["disc", "square", "triangle", "bar", "ring", "cross"]
 
 
 @strict
 class SceneConfig:
-    """What the two multi-MNIST presets share: how scenes are drawn from digits."""
+    """What all scenes that are drawn here share."""
 
     canvas_size: PositiveInt  # pixels, width and height
     min_objects: Count
     max_objects: PositiveInt
     held_out_counts: tuple[Count, ...]  # numbers of objects that no scene has
     count_weights: tuple[Weight, ...] | None  # how often each number is drawn; null: equally often
-    digit_scale_mean: PositiveReal  # a digit of 28 pixels is resized to 28 / (mean + sd * noise)
-    digit_scale_sd: Annotated[float, Field(ge=0)]
     num_train: PositiveInt  # scenes
     num_test: PositiveInt
     seed: Seed
-    root: GivenPath  # folder for generated scenes and downloaded digits
+    root: GivenPath  # folder of drawn scenes, and of what is downloaded
 
     def __post_init__(self) -> None:
         """Check what the fields must be to one another.
 
         Raises:
-            ConfigError: the fields ask for no scene, or for digits larger than the canvas.
+            ConfigError: the fields ask for no scene, or for objects larger than the canvas.
         """
         if self.min_objects > self.max_objects:
             raise ConfigError(
@@ -75,12 +77,6 @@ class SceneConfig:
             name = "held_out_counts" if self.count_weights is None else "count_weights"
             got = list(getattr(self, name))
             raise ConfigError(f"data.{name}: must leave a count {span}, got {got}")
-        smallest_canvas = math.ceil(DIGIT_SIZE / self.digit_scale_mean)
-        if self.canvas_size < smallest_canvas:
-            raise ConfigError(
-                f"data.canvas_size: must be at least {smallest_canvas} pixels, the width of a "
-                f"digit at data.digit_scale_mean={self.digit_scale_mean}, got {self.canvas_size}"
-            )
 
     def weighted_counts(self) -> list[tuple[int, float]]:
         """Return the numbers of objects that scenes may have, and how often each, relatively."""
@@ -92,8 +88,23 @@ class SceneConfig:
             if count not in self.held_out_counts
         ]
 
-    def digits(self) -> tuple[Digits, Digits]:
-        """Return what training scenes and test scenes are made of."""
+    @property
+    def num_channels(self) -> int:
+        """1 of grey images, 3 of images in colour."""
+        return 1
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(canvas_size, canvas_size), or (canvas_size, canvas_size, 3) in colour."""
+        size = (self.canvas_size, self.canvas_size)
+        return size if self.num_channels == 1 else (*size, self.num_channels)
+
+    def painters(self) -> tuple[Painter, Painter]:
+        """Return what paints training scenes and test scenes.
+
+        Raises:
+            DataError: what they are made of cannot be read or downloaded.
+        """
         raise NotImplementedError
 
     def build(self) -> Data:
@@ -104,16 +115,50 @@ class SceneConfig:
         """
         from air.data.cache import cached_data
 
-        return cached_data(*self.digits(), self)
+        return cached_data(*self.painters(), self)
 
 
 @strict
-class MultiMNISTConfig(SceneConfig):
+class CutoutConfig(SceneConfig):
+    """What scenes of cutouts share, whatever these show."""
+
+    scale_mean: PositiveReal  # a cutout of 28 pixels is resized to 28 / (mean + sd * noise)
+    scale_sd: Annotated[float, Field(ge=0)]
+    background: CutoutBackground
+
+    def __post_init__(self) -> None:
+        """Check what the fields must be to one another."""
+        super().__post_init__()
+        smallest_canvas = math.ceil(CUTOUT_SIZE / self.scale_mean)
+        if self.canvas_size < smallest_canvas:
+            raise ConfigError(
+                f"data.canvas_size: must be at least {smallest_canvas} pixels, the width of a "
+                f"cutout at data.scale_mean={self.scale_mean}, got {self.canvas_size}"
+            )
+
+    def cutouts(self) -> tuple[Cutouts, Cutouts]:
+        """Return what training scenes and test scenes are made of.
+
+        Raises:
+            DataError: it cannot be read or downloaded.
+        """
+        raise NotImplementedError
+
+    def painters(self) -> tuple[Painter, Painter]:
+        """Return what paints training scenes and test scenes."""
+        from air.data.multi_mnist import CutoutPainter
+
+        train, test = self.cutouts()
+        return CutoutPainter(train, self), CutoutPainter(test, self)
+
+
+@strict
+class MultiMNISTConfig(CutoutConfig):
     """Scenes of the digits that come with the package."""
 
     kind: Literal["multi_mnist"]
 
-    def digits(self) -> tuple[Digits, Digits]:
+    def cutouts(self) -> tuple[Cutouts, Cutouts]:
         """Return the bundled digits, for training and for test scenes."""
         from air.data.digits import bundled_digits
 
@@ -121,16 +166,76 @@ class MultiMNISTConfig(SceneConfig):
 
 
 @strict
-class MultiMNISTFullConfig(SceneConfig):
+class MultiMNISTFullConfig(CutoutConfig):
     """Scenes of all of MNIST, downloaded by torchvision when absent."""
 
     kind: Literal["multi_mnist_full"]
 
-    def digits(self) -> tuple[Digits, Digits]:
+    def cutouts(self) -> tuple[Cutouts, Cutouts]:
         """Return MNIST's own training and test digits, downloaded when absent."""
-        from air.data.digits import full_mnist
+        from air.data.downloaded import full_mnist
 
         return full_mnist(Path(self.root).expanduser())
+
+
+@strict
+class MultiFashionConfig(CutoutConfig):
+    """Scenes of FashionMNIST's clothes, downloaded by torchvision when absent."""
+
+    kind: Literal["multi_fashion"]
+
+    def cutouts(self) -> tuple[Cutouts, Cutouts]:
+        """Return FashionMNIST's own training and test pictures, downloaded when absent."""
+        from air.data.downloaded import fashion_mnist
+
+        return fashion_mnist(Path(self.root).expanduser())
+
+
+@strict
+class OmniglotConfig(CutoutConfig):
+    """Scenes of Omniglot's handwritten characters, downloaded by torchvision when absent."""
+
+    kind: Literal["omniglot"]
+
+    def cutouts(self) -> tuple[Cutouts, Cutouts]:
+        """Return characters of Omniglot's background and evaluation sets."""
+        from air.data.downloaded import omniglot
+
+        return omniglot(Path(self.root).expanduser())
+
+
+@strict
+class SpritesConfig(SceneConfig):
+    """Scenes of plain shapes that cover one another."""
+
+    kind: Literal["sprites"]
+    kinds: Annotated[tuple[SpriteKind, ...], Field(min_length=1)]  # of shapes, each equally likely
+    min_size: Annotated[float, Field(ge=6)]  # pixels, across the circle around a shape
+    max_size: Annotated[float, Field(ge=6)]
+    min_visible: PositiveShare  # the share of each shape that no other one covers, at least
+    colour: bool  # or grey
+    background: Literal["black", "white", "plain"]  # plain: of one colour of its own in each scene
+
+    def __post_init__(self) -> None:
+        """Check what the fields must be to one another."""
+        super().__post_init__()
+        for name, most in (("min_size", "max_size"), ("max_size", "canvas_size")):
+            if getattr(self, name) > getattr(self, most):
+                raise ConfigError(
+                    f"data.{name}: must be at most data.{most}={getattr(self, most)}, "
+                    f"got {getattr(self, name)}"
+                )
+
+    @property
+    def num_channels(self) -> int:
+        """1 of grey images, 3 of images in colour."""
+        return 3 if self.colour else 1
+
+    def painters(self) -> tuple[Painter, Painter]:
+        """Return what paints training scenes and test scenes."""
+        from air.data.sprites import SpritePainter
+
+        return SpritePainter(self), SpritePainter(self)
 
 
 @strict
@@ -198,9 +303,11 @@ class ImagesConfig:
         return load_folder(self)
 
 
+DrawnConfig = (
+    MultiMNISTConfig | MultiMNISTFullConfig | MultiFashionConfig | OmniglotConfig | SpritesConfig
+)
 DataConfig = Annotated[
-    MultiMNISTConfig | MultiMNISTFullConfig | NpzConfig | ShardsConfig | ImagesConfig,
-    Field(discriminator="kind"),
+    DrawnConfig | NpzConfig | ShardsConfig | ImagesConfig, Field(discriminator="kind")
 ]
 
 
@@ -212,4 +319,4 @@ class MakeScenesConfig:
     num_train: PositiveInt  # scenes
     num_test: PositiveInt
     scenes_per_file: PositiveInt
-    data: Annotated[MultiMNISTConfig | MultiMNISTFullConfig, Field(discriminator="kind")]
+    data: Annotated[DrawnConfig, Field(discriminator="kind")]

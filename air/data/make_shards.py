@@ -2,13 +2,15 @@
 
 Each block of training scenes has a random stream of its own, a function of the seed and the block's
 number alone. So a scene depends neither on how many there are nor on how they are spread over
-files, and an interrupted folder can be finished. Held-out scenes are those of `data=multi_mnist`.
+files, and an interrupted folder can be finished. Held-out scenes are those of the same `data` in
+training.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from air.data.config import MakeScenesConfig, SceneConfig
-from air.data.digits import Digits
-from air.data.multi_mnist import draw_scenes
+from air.data.drawing import draw_scenes
+from air.data.painter import Painter
 from air.data.scenes import Scenes
 from air.data.shards import MANIFEST, TEST_FILE
 from air.errors import DataError
@@ -40,19 +42,19 @@ def make_shards(config: MakeScenesConfig) -> None:
         config: how many scenes, how they are drawn, and the folder.
 
     Raises:
-        DataError: the folder holds something else, the disk is too small, or the digits hardly ever
-            fit the canvas.
+        DataError: the folder holds something else, the disk is too small, or the objects hardly
+            ever fit the canvas.
         RunFolderError: another process is filling the folder.
         WriteError: a file cannot be written; those before it are whole.
     """
     folder, settings = Path(config.out).expanduser(), _settings(config)
     _check_folder(folder, settings)
     _check_space(folder, config)
-    train_digits, test_digits = config.data.digits()
+    train, test_painter = config.data.painters()
     train_seed, test_seed = np.random.SeedSequence(config.data.seed).spawn(2)
     test = None
-    if not (folder / TEST_FILE).exists():  # before there is a folder: digits may not fit
-        test = draw_scenes(test_digits, config.data, config.num_test, test_seed, with_masks=True)
+    if not (folder / TEST_FILE).exists():  # before there is a folder: objects may not fit
+        test = draw_scenes(test_painter, config.data, config.num_test, test_seed, with_masks=True)
 
     make_folder(folder)
     with held(folder):
@@ -64,8 +66,8 @@ def make_shards(config: MakeScenesConfig) -> None:
         num_missing = sum(map(len, missing.values()))
         with tqdm(total=num_missing, desc="drawing", unit=" scenes", disable=None) as progress:
             for path, scenes in missing.items():
-                blocks = _blocks(train_digits, config.data, train_seed, scenes)
-                _write_file(path, config.data.canvas_size, len(scenes), blocks, progress)
+                blocks = _blocks(train, config.data, train_seed, scenes)
+                _write_file(path, (len(scenes), *config.data.image_shape), blocks, progress)
     log.info("drew %d of %d training scenes: %s is complete", num_missing, config.num_train, folder)
     log.info("train on it: python scripts/train.py data=shards data.path=%s", folder)
 
@@ -115,7 +117,7 @@ def _check_space(folder: Path, config: MakeScenesConfig) -> None:
     truth = 8 + config.data.max_objects * (8 + 4 * 4)  # bytes: count; label and box of each object
     num_drawn = len(list(folder.glob("train-*[0-9].npy"))) * config.scenes_per_file
     num_scenes = max(config.num_train - num_drawn, 0)
-    needed = num_scenes * (config.data.canvas_size**2 + truth)
+    needed = num_scenes * (math.prod(config.data.image_shape) + truth)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if needed > free:
@@ -138,22 +140,22 @@ def _missing(folder: Path, config: MakeScenesConfig) -> dict[Path, range]:
 
 
 def _blocks(
-    digits: Digits, data: SceneConfig, seed: np.random.SeedSequence, scenes: range
+    painter: Painter, data: SceneConfig, seed: np.random.SeedSequence, scenes: range
 ) -> Iterator[Scenes]:
     """Draw consecutive scenes; of the first and the last block, only those that are wanted."""
     for number in range(scenes.start // BLOCK, (scenes.stop - 1) // BLOCK + 1):
         stream = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number))
         first = number * BLOCK
         wanted = slice(max(scenes.start - first, 0), scenes.stop - first)
-        yield draw_scenes(digits, data, BLOCK, stream).subset(wanted)
+        yield draw_scenes(painter, data, BLOCK, stream).subset(wanted)
 
 
 def _write_file(
-    path: Path, x_size: int, num_scenes: int, blocks: Iterator[Scenes], progress: tqdm[Any]
+    path: Path, shape: tuple[int, ...], blocks: Iterator[Scenes], progress: tqdm[Any]
 ) -> None:
     """Write one file of images, a block at a time, after the truth that belongs to it."""
     truth: dict[str, list[Any]] = {"count": [], "labels": [], "boxes": []}
-    header = {"descr": "|u1", "fortran_order": False, "shape": (num_scenes, x_size, x_size)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with replacing(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for scenes in blocks:

@@ -17,8 +17,9 @@ from starlette.staticfiles import StaticFiles
 from torch import Tensor
 
 from air.config.parsing import parse_as
-from air.data.config import DIGIT_SIZE, SceneConfig
-from air.data.digits import Digits, bundled_digits
+from air.data.config import CUTOUT_SIZE, CutoutConfig
+from air.data.cutouts import Cutouts
+from air.data.digits import bundled_digits
 from air.data.loading import load_data
 from air.demo.config import DemoConfig
 from air.demo.requests import InferRequest, RenderRequest
@@ -121,13 +122,13 @@ def described(run: TrainedRun, config: DemoConfig) -> dict[str, Any]:
 def digit_size(run: TrainedRun) -> float:
     """Return the width of a dropped digit, in pixels: as in training, or one that fits a window."""
     data = run.config.data
-    if isinstance(data, SceneConfig):
-        return DIGIT_SIZE / data.digit_scale_mean
+    if isinstance(data, CutoutConfig):
+        return CUTOUT_SIZE / data.scale_mean
     scale = run.air.model.z_where_prior.mean[0].item()
     return run.air.x_size / scale / _INK_SHARE
 
 
-def one_of_each(digits: Digits, page: int) -> list[dict[str, Any]]:
+def one_of_each(digits: Cutouts, page: int) -> list[dict[str, Any]]:
     """Return a digit of each class: the page-th of its class, or from the first again."""
     chosen = []
     for label in range(10):

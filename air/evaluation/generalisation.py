@@ -40,7 +40,7 @@ def generalisation(subject: Subject) -> Iterator[tuple[str, Measurement]]:
     """
     data, settings = subject.run.config.data, subject.config.generalisation
     if not isinstance(data, SceneConfig):
-        raise NotKnownError("the run's data is not drawn from digits, so it cannot be varied")
+        raise NotKnownError("the run's data is not drawn here, so it cannot be varied")
     sizes = {"num_train": _NUM_TRAIN, "num_test": settings.num_images, "seed": data.seed + 1}
     equally = {"count_weights": None}
     for n in sorted({*settings.counts, *data.held_out_counts}):
@@ -67,7 +67,7 @@ def _drawn(name: str, data: SceneConfig, changes: dict[str, Any]) -> tuple[Tenso
     """Return images and counts of scenes like others but for a few keys; None if they cannot be."""
     try:
         scenes = load_data(parse_as(type(data), {**config_values(data), **changes})).test
-    except (ConfigError, DataError) as error:  # such as more digits than fit; the rest can be
+    except (ConfigError, DataError) as error:  # such as more objects than fit; the rest can be
         log.warning("generalisation: %s not measured: %s", name, error)
         return None
     assert scenes.count is not None

@@ -184,9 +184,10 @@ def test_the_benchmark_has_options_of_its_own():
         assert result.stderr.startswith(f"error: {line}")
 
 
-def test_scenes_are_made_of_digits_only():
+def test_scenes_that_are_not_drawn_cannot_be_made():
     result = run_script("make_scenes", "out=x", "data=npz")
-    expected = "error: data.kind: must be 'multi_mnist', 'multi_mnist_full', got 'npz'\n"
+    kinds = "'multi_mnist', 'multi_mnist_full', 'multi_fashion', 'omniglot', 'sprites'"
+    expected = f"error: data.kind: must be {kinds}, got 'npz'\n"
     assert (result.returncode, result.stderr) == (1, expected)
 
 

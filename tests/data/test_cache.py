@@ -9,9 +9,11 @@ import torch
 
 import air.data.cache as cache
 from air.data.config import MultiMNISTConfig
-from air.data.digits import Digits, bundled_digits
+from air.data.cutouts import Cutouts
+from air.data.digits import bundled_digits
+from air.data.drawing import draw_data
 from air.data.loading import load_data
-from air.data.multi_mnist import draw_data
+from air.data.multi_mnist import CutoutPainter
 from air.errors import DataError
 
 
@@ -24,8 +26,9 @@ def config(tmp_path):
         max_objects=2,
         held_out_counts=(),
         count_weights=None,
-        digit_scale_mean=1.3,
-        digit_scale_sd=0.1,
+        scale_mean=1.3,
+        scale_sd=0.1,
+        background="none",
         num_train=40,
         num_test=20,
         seed=0,
@@ -43,12 +46,20 @@ def draws(monkeypatch):
     """The configurations whose scenes have been drawn."""
     calls = []
 
-    def counted(train_digits, test_digits, config):
+    def counted(train, test, config):
         calls.append(config)
-        return draw_data(train_digits, test_digits, config)
+        return draw_data(train, test, config)
 
     monkeypatch.setattr(cache, "draw_data", counted)
     return calls
+
+
+def painters(train, test, config):
+    return CutoutPainter(train, config), CutoutPainter(test, config), config
+
+
+def cached(*arguments):
+    return cache.cached_data(*painters(*arguments))
 
 
 def same_data(first, second):
@@ -71,11 +82,11 @@ def cache_files(config):
 
 def test_a_hit_gives_equal_scenes_and_draws_nothing(config, digits, draws, caplog):
     with caplog.at_level(logging.INFO):
-        first = cache.cached_data(*digits, config)
-        second = cache.cached_data(*digits, config)
+        first = cached(*digits, config)
+        second = cached(*digits, config)
     assert len(draws) == 1
     assert same_data(first, second)
-    assert same_data(first, draw_data(*digits, config))
+    assert same_data(first, draw_data(*painters(*digits, config)))
     assert [record.message.split()[0] for record in caplog.records] == ["drew", "loaded"]
     assert len(cache_files(config)) == 1
     assert not list((cache.Path(config.root) / "scenes").glob("*.partial"))
@@ -83,31 +94,32 @@ def test_a_hit_gives_equal_scenes_and_draws_nothing(config, digits, draws, caplo
 
 def test_what_scenes_depend_on_makes_another_file(config, digits, draws):
     train_digits, test_digits = digits
-    cache.cached_data(*digits, config)
+    cached(*digits, config)
     changes = {
         "canvas_size": 52,
         "min_objects": 1,
         "max_objects": 1,
         "held_out_counts": (1,),
         "count_weights": (3, 1, 1),
-        "digit_scale_mean": 1.4,
-        "digit_scale_sd": 0.2,
+        "scale_mean": 1.4,
+        "scale_sd": 0.2,
+        "background": "grid",
         "num_train": 41,
         "num_test": 21,
         "seed": 1,
     }
     for name, value in changes.items():
-        cache.cached_data(*digits, replace(config, **{name: value}))
-    fewer = Digits(train_digits.images[:100], train_digits.labels[:100])
-    cache.cached_data(fewer, test_digits, config)
+        cached(*digits, replace(config, **{name: value}))
+    fewer = Cutouts(train_digits.images[:100], train_digits.labels[:100])
+    cached(fewer, test_digits, config)
     assert len(draws) == len(cache_files(config)) == len(changes) + 2
 
 
 def test_the_folder_and_the_preset_are_not_content(config, digits, draws, tmp_path):
-    cache.cached_data(*digits, config)
+    cached(*digits, config)
     moved = replace(config, root=str(tmp_path / "moved"))
     cache.Path(config.root).rename(moved.root)
-    cache.cached_data(*digits, moved)
+    cached(*digits, moved)
     assert len(draws) == 1
 
 
@@ -126,28 +138,28 @@ def _flip_a_pixel(content):
     ids=["cut", "flipped bit", "empty", "text"],
 )
 def test_a_damaged_file_is_drawn_again_with_a_warning(config, digits, draws, caplog, damage):
-    first = cache.cached_data(*digits, config)
+    first = cached(*digits, config)
     (path,) = cache_files(config)
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
     with caplog.at_level(logging.WARNING):
-        second = cache.cached_data(*digits, config)
+        second = cached(*digits, config)
     assert len(draws) == 2
     assert same_data(first, second)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert str(path) in caplog.text
-    cache.cached_data(*digits, config)
+    cached(*digits, config)
     assert len(draws) == 2
 
 
 def test_the_file_of_another_configuration_is_refused(config, digits, draws, caplog):
     other = replace(config, seed=1)
-    cache.cached_data(*digits, config)
+    cached(*digits, config)
     (path,) = cache_files(config)
-    expected = cache.cached_data(*digits, other)
+    expected = cached(*digits, other)
     (other_path,) = set(cache_files(config)) - {path}
     other_path.write_bytes(path.read_bytes())
-    assert same_data(cache.cached_data(*digits, other), expected)
+    assert same_data(cached(*digits, other), expected)
     assert "another configuration" in caplog.text
 
 
@@ -158,7 +170,7 @@ def test_a_failed_write_leaves_no_file(config, digits, monkeypatch):
 
     monkeypatch.setattr(cache.np, "savez", full_disk)
     with pytest.raises(DataError, match=r"data\.root: .*No space left"):
-        cache.cached_data(*digits, config)
+        cached(*digits, config)
     names = {path.suffix for path in (cache.Path(config.root) / "scenes").iterdir()}
     assert names <= {".lock"}
 
@@ -167,7 +179,7 @@ def test_a_root_that_cannot_be_written_is_one_clear_error(config, digits, tmp_pa
     (tmp_path / "file").write_text("in the way")
     bad = replace(config, root=str(tmp_path / "file" / "data"))
     with pytest.raises(DataError, match=r"^data\.root: must be a folder that can be written") as e:
-        cache.cached_data(*digits, bad)
+        cached(*digits, bad)
     assert "\n" not in str(e.value)
 
 

@@ -132,7 +132,7 @@ def test_other_settings_are_refused_and_change_nothing(tmp_path):
 
 
 def test_what_cannot_be_made_is_refused_before_there_is_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("air.data.multi_mnist.MIN_DRAWN", 1000)  # digits: fail sooner
+    monkeypatch.setattr("air.data.drawing.MIN_DRAWN", 1000)  # objects: fail sooner
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.png").write_bytes(b"")
     (tmp_path / "file").write_bytes(b"")

@@ -6,9 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from air.cli.compose import compose_config
-from air.data.digits import bundled_digits
+from air.data.drawing import draw_scenes
 from air.data.ground import grounds_of
-from air.data.multi_mnist import draw_scenes
 from air.data.objects import typical_objects
 from air.data.scenes import Scenes, sampled
 from air.model.images import planes
@@ -116,13 +115,13 @@ def test_objects_are_found_on_any_ground_that_images_share(ground):
         (),
         ("data.canvas_size=75", "data.max_objects=5"),
         ("data.canvas_size=100",),
-        ("data.digit_scale_mean=2.0",),
-        ("data.digit_scale_mean=0.8",),
+        ("data.scale_mean=2.0",),
+        ("data.scale_mean=0.8",),
     ],
 )
 def test_digits_are_found_as_large_and_as_spread_as_they_are(overrides):
     config = compose_config(overrides).data
-    scenes = draw_scenes(bundled_digits()[0], config, 1000, seed=0)
+    scenes = draw_scenes(config.painters()[0], config, 1000, seed=0)
     boxes = scenes.boxes[~scenes.boxes.isnan().any(-1)]
     centres = (boxes[:, :2] + boxes[:, 2:]) / config.canvas_size - 1
     unlabelled = Scenes(scenes.images, None, None, None)

@@ -340,7 +340,7 @@ def test_the_digits_are_held_out_and_one_of_each(client):
 
 def test_dropped_digits_have_the_size_of_training(client, run):
     described = client.get("/api/model").json()
-    assert described["digit_size"] == pytest.approx(28 / run.config.data.digit_scale_mean)
+    assert described["digit_size"] == pytest.approx(28 / run.config.data.scale_mean)
     assert described["num_steps"] == run.air.num_steps
 
 
