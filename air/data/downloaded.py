@@ -171,15 +171,15 @@ def _characters(folder: Path, background: bool, download: bool) -> Cutouts:
 
 def _white_on_black(path: Path) -> NDArray[np.uint8]:
     """Read a picture of dark ink on white, (28, 28)."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            grey = ImageOps.invert(picture.convert("L"))
+            grey = picture.convert("L")
     except OSError as error:
         raise ValueError(f"{path}: {error}") from None
     shrunk = grey.resize((CUTOUT_SIZE, CUTOUT_SIZE), Image.Resampling.BOX)
-    ink = np.asarray(shrunk, np.float32)
+    ink = 255 - np.asarray(shrunk, np.float32)
     if not ink.any():
         raise ValueError(f"{path}: has no ink")
     return np.rint(ink * (255 / ink.max())).astype(np.uint8)

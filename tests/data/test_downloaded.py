@@ -4,6 +4,7 @@ import socket
 import struct
 import urllib.request
 from collections import namedtuple
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,8 +172,8 @@ def test_a_root_that_cannot_be_made_is_one_clear_error(tmp_path):
 @each_set
 def test_scenes_are_drawn_of_it(tmp_path, data):
     data.write(tmp_path / data.folder)
-    overrides = ["data.min_objects=1", "data.num_train=25", "data.num_test=15"]
-    config = compose_config([f"data={data.preset}", *overrides, f"data.root={tmp_path}"]).data
+    config = compose_config([f"data={data.preset}", f"data.root={tmp_path}"]).data
+    config = replace(config, min_objects=1, num_train=25, num_test=15)
     drawn = load_data(config)
     size = config.canvas_size
     assert drawn.train.images.shape == (25, size, size)

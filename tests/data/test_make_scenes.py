@@ -77,6 +77,16 @@ def test_scenes_depend_on_the_seed_and_not_on_files_or_numbers(tmp_path):
     assert not torch.equal(other_test.images, test.images)
 
 
+def test_scenes_in_colour_are_the_first_ones_of_a_larger_folder(tmp_path):
+    train, test = scenes_of(made(tmp_path / "a", "data=sprites"))
+    assert train.images.shape == (250, 40, 40, 3)
+    assert (train.count == (train.labels >= 0).sum(1)).all()
+    fewer, same_test = scenes_of(made(tmp_path / "b", "data=sprites", "num_train=130"))
+    assert_same(fewer, train.subset(slice(130)))
+    assert_same(same_test, test)
+    assert torch.equal(same_test.masks, test.masks)
+
+
 def test_held_out_scenes_are_those_of_multi_mnist(tmp_path):
     made(tmp_path / "a")
     values = {**vars(config("x").data), "num_train": 1, "root": str(tmp_path)}
