@@ -8,10 +8,15 @@ from air.cli.command import plain_values
 from air.cli.compose import hydra_on_conf
 from air.config.parsing import parse_config
 from air.errors import ConfigError
-from tests.helpers.options import CONF, GROUPS, needs
+from tests.helpers.options import CONF, GROUPS, composed, needs
 
+CONTENTS = {path.stem: yaml.safe_load(path.read_text()) for path in CONF.glob("experiment/*.yaml")}
 # The quickstart changes nothing: tests/config/test_config.py has every option with it.
-EXPERIMENTS = sorted({path.stem for path in (CONF / "experiment").glob("*.yaml")} - {"quickstart"})
+EXPERIMENTS = sorted(CONTENTS.keys() - {"quickstart"})
+# Of these only the data are their own; what they extend has been tried with all options.
+EXTENDING = [
+    name for name in EXPERIMENTS if CONTENTS.keys() & set(map(str, CONTENTS[name]["defaults"]))
+]
 OPTIONS = [
     (group, path.stem)
     for group in GROUPS
@@ -35,7 +40,7 @@ def without_meaning(chosen):
     return refused
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", sorted(set(EXPERIMENTS) - set(EXTENDING)))
 def test_an_experiment_goes_with_every_option_or_says_why_not(experiment):
     refused = {}
     with hydra_on_conf():
@@ -63,5 +68,16 @@ def test_an_experiment_goes_with_every_option_or_says_why_not(experiment):
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_sets_only_what_all_options_of_a_group_have(experiment):
     """What one option alone has is a preset of that group, so that another choice replaces it."""
-    content = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
-    assert content.keys() <= {"defaults", "name", "model", "optim", "train"}
+    assert CONTENTS[experiment].keys() <= {"defaults", "name", "model", "optim", "train"}
+
+
+@pytest.mark.parametrize("experiment", EXTENDING)
+def test_an_experiment_that_extends_another_changes_only_the_data_and_the_model(experiment):
+    """What is the same for all images is found for all at once."""
+    (base,) = CONTENTS.keys() & set(map(str, CONTENTS[experiment]["defaults"]))
+    own, other = (
+        composed(f"experiment={name}", *needs(f"experiment={name}")) for name in (experiment, base)
+    )
+    parse_config(own)
+    changed = {key for key in own if own[key] != other[key]} - {"tracking"}  # named after it
+    assert changed <= {"name", "data", "model"}
