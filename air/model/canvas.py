@@ -96,6 +96,17 @@ class Compositing(nn.Module):
         """
         raise NotImplementedError
 
+    def uncovered(self, layers: Tensor) -> Tensor | None:
+        """Return what objects look like where nothing else is seen; None where they add up.
+
+        Args:
+            layers: (n, num_steps, num_layers, S, S), of every object, placed.
+
+        Returns:
+            (n, num_steps, channels, S, S).
+        """
+        return None
+
     def hidden(self, z_pres: Tensor, layers: Tensor) -> Tensor | None:
         """Return the share of each object that each of the others hides; None where none ever does.
 
@@ -151,6 +162,18 @@ class Likelihood(nn.Module):
 
     def forward(self, canvas: Painted) -> TorchDistribution:
         """Return the distribution of images, all pixels in a row, given the canvas."""
+        raise NotImplementedError
+
+    def of_pixels(self, images: Tensor, canvas: Tensor) -> Tensor:
+        """Return the log probability of each pixel, up to what is the same for all canvases.
+
+        Args:
+            images: (..., channels, S, S).
+            canvas: one that has been painted, likewise.
+
+        Returns:
+            (..., S, S).
+        """
         raise NotImplementedError
 
     def exposed(self, canvas: Tensor) -> Tensor:

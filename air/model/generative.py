@@ -210,23 +210,35 @@ class GenerativeModel(ProgramModule):
         objects: ObjectLatents,
         background: Tensor | None = None,
         x_size: int | None = None,
+        images: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Do as `render`, and say what each pixel mostly shows; objects are placed once for both.
+        """Do as `render`, and say what each pixel most probably shows.
+
+        Where objects cover one another, a mask is the probability that its object is what a pixel
+        shows. Masks are blurred; the images tell on which side of an edge a pixel lies, by Bayes'
+        rule.
 
         Args:
             objects: z_pres (n, num_steps); z_where (n, num_steps, 3); z_what (n, num_steps,
                 z_what_size).
             background: (n, channels, x_size, x_size), or None for black.
             x_size: width and height of an image, in pixels, if not the model's own.
+            images: (n, channels, x_size, x_size), in which the objects were found, if they were.
 
         Returns:
-            The images, and (n, x_size, x_size) uint8: 0 for the background, t + 1 for the t-th
-            object.
+            The rendered images, and (n, x_size, x_size) uint8: 0 for the background, t + 1 for the
+            t-th object.
         """
         compositing = self.canvas.compositing
         layers = self.placed(objects.z_where, objects.z_what, x_size)
-        images = self.shown(compositing(objects.z_pres, layers, background), x_size)
-        return images, compositing.shares(objects.z_pres, layers).argmax(1).to(torch.uint8)
+        rendered = self.shown(compositing(objects.z_pres, layers, background), x_size)
+        shares = compositing.shares(objects.z_pres, layers)  # (n, 1 + num_steps, S, S)
+        alone = None if images is None else compositing.uncovered(layers)
+        if images is not None and alone is not None:
+            behind = torch.zeros_like(images) if background is None else background
+            parts = torch.cat((behind.unsqueeze(1), alone), 1)  # (n, 1 + num_steps, channels, S, S)
+            shares = shares.log() + self.likelihood.of_pixels(images.unsqueeze(1), parts)
+        return rendered, shares.argmax(1).to(torch.uint8)
 
     def coverage(self, z_where: Tensor, z_what: Tensor, x_size: int | None = None) -> Tensor:
         """Decode objects and say how much of each pixel each of them takes, were it alone.

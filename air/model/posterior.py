@@ -14,7 +14,7 @@ from air.model.canvas import ObjectLatents
 from air.model.full_path import count_log_probs, full_path
 from air.model.generative import GenerativeModel
 from air.model.guide import Guide
-from air.model.images import pictures, to_unit
+from air.model.images import pictures, planes, to_unit
 from air.model.parameters import OwnParameters
 from air.model.windows import window_boxes
 
@@ -34,8 +34,8 @@ class Posterior:
         boxes: (N, T, 4) x0 y0 x1 y1 of each window, in pixels.
         reconstruction: (N, x_size, x_size), or (N, x_size, x_size, 3) in colour: the canvas of the
             first `count` objects.
-        segmentation: (N, x_size, x_size) uint8, what each pixel mostly shows: 0 for the background,
-            t + 1 for the t-th object.
+        segmentation: (N, x_size, x_size) uint8, what each pixel most probably shows: 0 for the
+            background, t + 1 for the t-th object.
         background: what lies behind the objects, of the shape of `reconstruction`; None for black.
     """
 
@@ -112,7 +112,9 @@ def _infer_chunk(
     count = torch.multinomial(count_probs, 1).squeeze(-1) if sample else count_probs.argmax(-1)
     z_pres = (torch.arange(num_steps, device=count.device) < count.unsqueeze(-1)).to(batch.dtype)
     objects = ObjectLatents(z_pres, path.z_where, path.z_what)
-    reconstruction, segmentation = model.render_and_segment(objects, background, x_size)
+    reconstruction, segmentation = model.render_and_segment(
+        objects, background, x_size, planes(batch)
+    )
     return Posterior(
         count=count,
         count_probs=count_probs,

@@ -1,5 +1,7 @@
 """Objects that cover one another, against a painter who puts one layer over the other."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -88,6 +90,42 @@ def test_the_first_object_is_in_front_and_the_segmentation_says_so():
     assert parts[8, 8] == 0
     both = ObjectLatents(torch.ones(1, 2), torch.zeros(1, 2, 3) + z_where[:, :1], objects.z_what)
     assert set(air.model.render_and_segment(both)[1].unique().tolist()) == {0, 1}
+
+
+def test_of_an_image_a_pixel_shows_what_explains_it_best():
+    """A mask of 0.4 all over its window: only the image tells which pixels are the object's."""
+    air = tiny(
+        compositing=OverConfig("over"),
+        x_size=9,
+        window_size=3,
+        scale_prior_mean=3.0,
+        decoder_output_bias=None,
+    )
+    with torch.no_grad():
+        air.decode.mlp.layers[-1].weight.zero_()
+        air.decode.mlp.layers[-1].bias[:9] = 30.0  # white
+        air.decode.mlp.layers[-1].bias[9:] = math.log(0.4 / 0.6)
+    objects = ObjectLatents(
+        torch.tensor([[1.0, 0.0]]), torch.tensor([[[3.0, 0.0, 0.0]] * 2]), torch.zeros(1, 2, 2)
+    )
+    image = torch.zeros(1, 1, 9, 9)
+    image[..., 3:5, 3:6] = 0.9  # most of the window
+    image[..., 0, 0] = 0.9  # where no window is
+    _, blind = air.model.render_and_segment(objects)
+    assert not blind.any()
+    _, parts = air.model.render_and_segment(objects, images=image)
+    expected = torch.zeros(9, 9, dtype=torch.uint8)
+    expected[3:5, 3:6] = 1
+    assert torch.equal(parts[0], expected)
+    # By Bayes' rule a pixel of brightness v is the object's where it is brighter than the
+    # brightness at which both are as probable.
+    sd = air.model.likelihood.sd
+    even = 0.5 - sd**2 * math.log(0.4 / 0.6)
+    for brightness, shown in ((even - 0.01, 0), (even + 0.01, 1)):
+        _, parts = air.model.render_and_segment(
+            objects, images=torch.full((1, 1, 9, 9), brightness)
+        )
+        assert parts[0, 4, 4] == shown
 
 
 def test_objects_start_nearly_transparent_and_neither_dark_nor_light():

@@ -52,6 +52,11 @@ class Over(Compositing):
         before = torch.cat((torch.ones_like(left[:, :1]), left[:, :-1]), 1)
         return torch.cat((left[:, -1:], before * masks), 1)
 
+    def uncovered(self, layers: Tensor) -> Tensor:
+        """Return the appearances c_t."""
+        light, mask = layers.split((self.num_layers - 1, 1), -3)
+        return light / mask.clamp(min=torch.finfo(mask.dtype).tiny)
+
     def hidden(self, z_pres: Tensor, layers: Tensor) -> Tensor:
         """Return the share of each mask that lies under each one in front of it."""
         masks = (z_pres[..., None, None] * self.coverage(layers)).flatten(2)  # (n, num_steps, S²)

@@ -26,9 +26,16 @@ class BernoulliLikelihood(Likelihood):
 
     def forward(self, canvas: Painted) -> TorchDistribution:
         """Return the distribution of images, all pixels in a row, given the canvas."""
+        return dist.Bernoulli(self.white(canvas.pixels)).to_event(1)
+
+    def white(self, canvas: Tensor) -> Tensor:
+        """Return the probability that a pixel is white, of canvases of any shape."""
         flip = self.flip_probability
-        white = flip + (1 - 2 * flip) * canvas.pixels.clamp(0, 1)  # which rounding may leave
-        return dist.Bernoulli(white).to_event(1)
+        return flip + (1 - 2 * flip) * canvas.clamp(0, 1)  # which rounding may leave
+
+    def of_pixels(self, images: Tensor, canvas: Tensor) -> Tensor:
+        """Return the log probability of each pixel; see `Likelihood`."""
+        return dist.Bernoulli(self.white(canvas), validate_args=False).log_prob(images).sum(-3)
 
     def exposed(self, canvas: Tensor) -> Tensor:
         """Draw black and white pixels; images that are grey would tell dreams from the data."""

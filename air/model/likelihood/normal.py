@@ -33,6 +33,10 @@ class NormalLikelihood(Likelihood):
         """Return the distribution of images, all pixels in a row, given the canvas."""
         return CanvasNormal(canvas, self.sd)
 
+    def of_pixels(self, images: Tensor, canvas: Tensor) -> Tensor:
+        """Return the log density of each pixel; see `Likelihood`."""
+        return -0.5 * ((images - canvas) / self.sd).square().sum(-3)
+
 
 class LearnedNormalLikelihood(Likelihood):
     """A standard deviation that is learned: one, or one for each channel.
@@ -62,6 +66,10 @@ class LearnedNormalLikelihood(Likelihood):
     def forward(self, canvas: Painted) -> CanvasNormal:
         """Return the distribution of images, all pixels in a row, given the canvas."""
         return CanvasNormal(canvas, self.sd)
+
+    def of_pixels(self, images: Tensor, canvas: Tensor) -> Tensor:
+        """Return the log density of each pixel; see `Likelihood`."""
+        return -0.5 * ((images - canvas) / self.sd[:, None, None]).square().sum(-3)
 
     def metrics(self) -> dict[str, float]:
         """Return the standard deviation: `likelihood_sd`, or with `_0`, `_1`, … of channels."""
