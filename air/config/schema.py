@@ -56,14 +56,15 @@ class Config:
         """Check what fields must be to one another, as far as it is known before images are read.
 
         Raises:
-            ConfigError: the estimator or the likelihood has no meaning for the model, or as
-                `check_images`.
+            ConfigError: the estimator, the compositing or the likelihood has no meaning for the
+                model, or as `check_images`.
         """
         if isinstance(self.data, SceneConfig):
             self.check_images(self.data.canvas_size, self.data.num_train, self.data.num_channels)
         if isinstance(self.data, ImagesConfig):
             self.model.check(self.data.size)
         self.inference.check(self.model)
+        self.compositing.check(self.model.decoder_output_use_sigmoid)
         self.likelihood.check(self.model.likelihood_sd, self.compositing)
 
     def check_images(self, x_size: int, num_train: int, num_channels: int = 1) -> None:

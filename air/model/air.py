@@ -156,6 +156,7 @@ class AIR(ProgramModule):
         background = background or NoBackgroundConfig("none")
         compositing = compositing or SumConfig("sum")
         likelihood = likelihood or NormalConfig("normal", sd="fixed")
+        compositing.check(decoder_output_use_sigmoid)
         likelihood.check(likelihood_sd, compositing)
         canvas = Canvas(window_size, compositing.build(sizes), background.build(sizes))
         attend = attention.build(sizes, z_where_prior)

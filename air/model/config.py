@@ -247,6 +247,9 @@ class SumConfig:
 
     bounded: ClassVar[bool] = False  # whether canvases stay in [0, 1]
 
+    def check(self, decoder_output_use_sigmoid: bool) -> None:
+        """Take all decoders."""
+
     def build(self, sizes: Sizes) -> Compositing:
         """Return a new compositing."""
         from air.model.compositing.sum import Sum
@@ -262,19 +265,18 @@ class OverConfig:
 
     bounded: ClassVar[bool] = True
 
-    def build(self, sizes: Sizes) -> Compositing:
-        """Return a new compositing.
-
-        Raises:
-            ConfigError: masks would not be held in (0, 1).
-        """
-        from air.model.compositing.over import Over
-
-        if not sizes.decoder_output_use_sigmoid:
+    def check(self, decoder_output_use_sigmoid: bool) -> None:
+        """Raise `ConfigError` if masks would not be held in (0, 1)."""
+        if not decoder_output_use_sigmoid:
             raise ConfigError(
                 "model.decoder_output_use_sigmoid: must be true with compositing=over, whose masks "
                 "lie in (0, 1), got False"
             )
+
+    def build(self, sizes: Sizes) -> Compositing:
+        """Return a new compositing."""
+        from air.model.compositing.over import Over
+
         return Over(sizes.num_channels)
 
 

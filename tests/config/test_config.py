@@ -89,6 +89,7 @@ BAD = {
     "0.01, the least that is learned, got 0.01$",
     "likelihood.sd=2": "likelihood.sd: must be 'fixed', 'learned' or 'learned_per_channel', got 2",
     "likelihood=bernoulli": "^compositing: must be 'over' with likelihood=bernoulli",
+    "compositing=over model.decoder_output_use_sigmoid=false": "^model.decoder_output_use_sigmoid:",
     "likelihood=bernoulli compositing=over likelihood.flip_probability=0.5": "^likelihood."
     "flip_probability: must be less than 0.5, got 0.5$",
     "model.scale_prior_mean=inf": "^model.scale_prior_mean: must be a finite .* or auto, got inf$",
