@@ -143,7 +143,8 @@ def test_two_multirun_jobs_are_two_wandb_runs(train_command, tmp_path):
         expected = read_metrics(sweep / str(number) / "metrics.jsonl")
         assert losses == [line["train/loss"] for line in expected if "train/loss" in line]
         assert len(losses) == 4
-        assert len([f for f in run.files if "reconstructions" in f and f.endswith(".png")]) == 16
+        pictures = [f for f in run.files if "images/val/reconstructions" in f]
+        assert len(pictures) == 16
         assert "val/count_accuracy" in run.summary
         best = best_of(sweep / str(number))
         assert run.summary["best/count_accuracy"] == best.metric

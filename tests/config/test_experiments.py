@@ -27,9 +27,14 @@ MARGINAL = [option for group, option in OPTIONS if group == "inference" and "mar
 BASELINES = [option for group, option in OPTIONS if group == "baseline" and option != "none"]
 
 
-def without_meaning(chosen):
+def without_meaning(chosen, has_sigmoid):
     """Return the options that are no run beside an experiment's own choices, and why."""
     refused = {}
+    sigmoid = "model.decoder_output_use_sigmoid: must be true with compositing=over"
+    if chosen["compositing"] == "over":
+        refused["model", "pixels"] = sigmoid
+    elif not has_sigmoid:
+        refused["compositing", "over"] = sigmoid
     if chosen["compositing"] == "sum":
         refused["likelihood", "bernoulli"] = "compositing: must be 'over' with likelihood=bernoulli"
     why = "baseline: must be 'none' with inference=marginal"
@@ -47,7 +52,7 @@ def test_an_experiment_goes_with_every_option_or_says_why_not(experiment):
         itself = f"experiment={experiment}"
         own = compose("config", [itself, *needs(itself)], return_hydra_config=True)
         chosen = own.hydra.runtime.choices
-        parse_config(plain_values(compose("config", [itself, *needs(itself)])))
+        config = parse_config(plain_values(compose("config", [itself, *needs(itself)])))
         for group, option in OPTIONS:
             if option == chosen[group]:
                 continue
@@ -58,7 +63,7 @@ def test_an_experiment_goes_with_every_option_or_says_why_not(experiment):
                 parse_config(plain_values(composed))
             except ConfigError as error:
                 refused[group, option] = str(error)
-    expected = without_meaning(chosen)
+    expected = without_meaning(chosen, config.model.decoder_output_use_sigmoid)
     assert refused.keys() == expected.keys()
     for pair, line in refused.items():
         assert line.startswith(expected[pair])

@@ -37,8 +37,10 @@ class RememberingChoice:
 
 
 class FadedChoice:
+    def check(self, decoder_output_use_sigmoid):
+        assert decoder_output_use_sigmoid
+
     def build(self, sizes):
-        assert sizes.decoder_output_use_sigmoid
         return Faded()
 
 
