@@ -67,6 +67,7 @@ def test_peak_is_what_lives_at_one_time():
     assert measure_cost(chain).peak_bytes == 2 * 4000
 
 
+@pytest.mark.slow
 def test_embedding_costs_the_same_whatever_num_steps_is():
     """More steps add the same operations each: what is left at none is the embedding's."""
     flops = [
@@ -79,6 +80,7 @@ def test_embedding_costs_the_same_whatever_num_steps_is():
     assert flops[0] > 2 * (flops[1] - flops[0])
 
 
+@pytest.mark.slow
 def test_growth_ratios_start_at_one(data_root):
     rows = measure_growth(1, SMALL, {"model.num_steps": (1, 2), "data.canvas_size": (30, 60)})
     assert [row.size_ratio for row in rows] == [1, 2, 1, 4]
@@ -149,6 +151,7 @@ def _run(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_command_prints_tables_and_writes_json(tmp_path):
     file = tmp_path / "figures.json"
     result = _run("inference", "train.batch_size=8", "--rounds", "1", "--json", str(file))

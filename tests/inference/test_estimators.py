@@ -139,6 +139,7 @@ def test_baselines_do_not_change_the_expected_gradient(images):
         assert_same_mean(expected[1], found[1])
 
 
+@pytest.mark.slow
 def test_a_fitted_baseline_lowers_the_variance(images):
     air = tiny(use_baselines=True)
     optimizer = torch.optim.Adam(air.guide.baseline.parameters(), lr=0.03)
