@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from air.data.image_files import Placement
-from air.model.posterior import Posterior
+from air.model.posterior import Posterior, presence_probs
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ class Found:
     @property
     def probabilities(self) -> list[float]:
         """That each object is there, which is that there are so many or more."""
-        at_least = self.count_probs.flip(0).cumsum(0).flip(0).clamp(max=1)  # (T + 1,)
-        values: list[float] = at_least[1 : self.count + 1].tolist()
+        values: list[float] = presence_probs(self.count_probs)[: self.count].tolist()
         return values
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
@@ -26,8 +25,8 @@ class Painted(NamedTuple):
     masks: NDArray[np.uint8] | None
 
 
-class Painter(ABC):
-    """Paints scenes of one kind.
+class Painter:
+    """Paints scenes of one kind; each kind is a subclass.
 
     Attributes:
         must_be: how every scene has to be, for errors.
@@ -37,20 +36,19 @@ class Painter(ABC):
     must_be: ClassVar[str]
     instead: ClassVar[str]
 
-    @abstractmethod
     def paint(
         self, num_scenes: int, num_objects: int, random: np.random.Generator, with_masks: bool
     ) -> Painted:
         """Paint scenes of so many objects each and return those that are as they must be."""
+        raise NotImplementedError
 
-    @abstractmethod
     def finish(
         self,
         images: NDArray[np.uint8],
         masks: NDArray[np.uint8] | None,
         random: np.random.Generator,
     ) -> None:
-        """Change all scenes together, in place, once each is as it must be."""
+        """Change all scenes together, in place, once each is as it must be; here they stay."""
 
     def material(self) -> Iterator[bytes]:
         """Yield all but the configuration that scenes depend on."""

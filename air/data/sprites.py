@@ -94,14 +94,6 @@ class SpritePainter(Painter):
             masks=masks[clear] if with_masks else None,
         )
 
-    def finish(
-        self,
-        images: NDArray[np.uint8],
-        masks: NDArray[np.uint8] | None,
-        random: np.random.Generator,
-    ) -> None:
-        """Leave scenes as they are: colours were chosen by what lies behind them."""
-
 
 def _alike(colours: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which colours (..., channels) are hard to tell from others that broadcast to them."""

@@ -17,7 +17,12 @@ from starlette.staticfiles import StaticFiles
 from torch import Tensor
 
 from air.config.parsing import parse_as
-from air.data.config import CUTOUT_SIZE, CutoutConfig
+from air.data.config import (
+    CUTOUT_SIZE,
+    CutoutConfig,
+    MultiMNISTConfig,
+    MultiMNISTFullConfig,
+)
 from air.data.cutouts import Cutouts
 from air.data.digits import bundled_digits
 from air.data.loading import load_data
@@ -140,7 +145,7 @@ def one_of_each(digits: Cutouts, page: int) -> list[dict[str, Any]]:
 
 def of_digits(run: TrainedRun) -> bool:
     """Return whether the run's scenes are made of MNIST's digits."""
-    return run.config.data.kind in ("multi_mnist", "multi_mnist_full")
+    return isinstance(run.config.data, MultiMNISTConfig | MultiMNISTFullConfig)
 
 
 def held_out_images(run: TrainedRun) -> Tensor | None:

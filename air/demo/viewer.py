@@ -19,8 +19,9 @@ from air.model.air import AIR
 from air.model.background.none import NoBackground
 from air.model.canvas import ObjectLatents
 from air.model.images import pictures, planes, to_unit
+from air.model.posterior import presence_probs
 from air.model.windows import window_boxes
-from air.pictures.segmentation import without_background
+from air.pictures.segmentation import on_ground, without_background
 from air.pictures.steps import decodings, glimpses
 
 
@@ -67,8 +68,7 @@ class Viewer:
             crops = glimpses(self.air, images, posterior)[0]  # (T, window_size, window_size[, 3])
             decoded = decodings(self.air, posterior)[0]
             objects = without_background(self.air, posterior)
-        # P(count > t) for each step t
-        present = posterior.count_probs[0].flip(0).cumsum(0).flip(0)[1:].clamp(max=1)
+        present = presence_probs(posterior.count_probs[0])  # (T,)
         return {
             "count": int(posterior.count[0]),
             "count_probs": posterior.count_probs[0].tolist(),
@@ -123,10 +123,7 @@ class Viewer:
         model = self.air.model
         with self._exclusively():
             canvas, segmentation = model.render_and_segment(objects, background)
-            bare = None
-            if background is not None:
-                ground = torch.full_like(background, model.canvas.compositing.ground)
-                bare = model.render(objects, ground)
+            bare = on_ground(self.air, objects, background)
             decoded = model.windows(objects.z_what[0])
         boxes = window_boxes(objects.z_where[0], self.air.x_size).tolist()
         numbers = torch.tensor([0, *(t + 1 for t in order)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def build_subject(run: TrainedRun, config: EvaluateConfig) -> Subject:
     """
     scenes = load_data(config.data or run.config.data).test.subset(slice(config.num_images))
     run.check_images(scenes.x_size, scenes.num_channels)
-    run.config.likelihood.check_images(sampled(scenes))
+    run.config.likelihood.check_images(functools.partial(sampled, scenes))
     posterior = infer_in_batches(run.air, scenes.images, config, "inferring")
     return Subject(run, scenes, posterior, config)
 

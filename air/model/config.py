@@ -4,6 +4,7 @@ and `prior`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -307,8 +308,8 @@ class NormalConfig:
         except ValueError as error:
             raise ConfigError(str(error)) from None
 
-    def check_images(self, images: Tensor) -> None:
-        """Take all images."""
+    def check_images(self, some_images: Callable[[], Tensor]) -> None:
+        """Take all images, unseen."""
 
     def build(self, sizes: Sizes, likelihood_sd: float) -> Likelihood:
         """Return a new likelihood."""
@@ -335,8 +336,9 @@ class BernoulliConfig:
                 f"probabilities, got {compositing.kind!r}"
             )
 
-    def check_images(self, images: Tensor) -> None:
+    def check_images(self, some_images: Callable[[], Tensor]) -> None:
         """Raise `ConfigError` if images, floats in [0, 1], are not black and white alone."""
+        images = some_images()
         between = images[(images > 0) & (images < 1)]
         if len(between):
             raise ConfigError(

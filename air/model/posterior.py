@@ -50,6 +50,11 @@ class Posterior:
     background: Tensor | None
 
 
+def presence_probs(count_probs: Tensor) -> Tensor:
+    """Return the probability that each step has an object: (..., T + 1) of counts -> (..., T)."""
+    return count_probs.flip(-1).cumsum(-1).flip(-1)[..., 1:].clamp(max=1)
+
+
 @torch.no_grad()
 def infer(
     model: GenerativeModel,

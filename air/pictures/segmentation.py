@@ -28,10 +28,21 @@ def without_background(air: AIR, posterior: Posterior) -> Tensor | None:
 
     None where the model has no background, and so the reconstruction is all objects.
     """
-    if posterior.background is None:
-        return None
     objects = ObjectLatents(posterior.z_pres, posterior.z_where, posterior.z_what)
-    background = planes(posterior.background)
+    background = None if posterior.background is None else planes(posterior.background)
+    return on_ground(air, objects, background)
+
+
+def on_ground(air: AIR, objects: ObjectLatents, background: Tensor | None) -> Tensor | None:
+    """Return objects as `without_background` does.
+
+    Args:
+        air: the model.
+        objects: of all scenes, with a dimension of steps.
+        background: (N, channels, x_size, x_size), what lies behind them, or None for black.
+    """
+    if background is None:
+        return None
     ground = torch.full_like(background, air.model.canvas.compositing.ground)
     return air.model.render(objects, ground, background.shape[-1])
 

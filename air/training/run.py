@@ -96,7 +96,7 @@ def _train(
         data = load_data(config.data)
     config.check_images(data.train.x_size, len(data.train), data.train.num_channels)
     for scenes in (data.train, data.test):
-        config.likelihood.check_images(sampled(scenes))
+        config.likelihood.check_images(functools.partial(sampled, scenes))
     automatic = config.model.automatic
     config = processes.by_first(functools.partial(config.fitted_to, data.train))
     max_count = data.train.max_count

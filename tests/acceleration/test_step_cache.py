@@ -1,12 +1,12 @@
 """Compiled steps are kept for other runs, in a folder that is safe to load from."""
 
 import os
-import threading
 
 import pytest
 
 from air.acceleration import step_cache
 from air.acceleration.step_cache import kept_step
+from tests.helpers.two_at_once import Slow, results_of
 
 KEY = "ab" + 62 * "0"
 
@@ -104,28 +104,18 @@ def test_a_damaged_step_is_compiled_again(folder, caplog, damage):
 
 
 def test_a_second_process_waits_for_the_first(folder, caplog):
-    """Locks are of files, so that threads exclude one another as processes do."""
-    caplog.set_level("INFO")
-    begun, may_end, results = threading.Event(), threading.Event(), []
+    slow = Slow()
 
     def compile_slowly():
-        begun.set()
-        assert may_end.wait(60)
+        slow.wait()
         return b"step"
 
     def never():
         raise AssertionError("compiled twice")
 
-    first = threading.Thread(target=lambda: results.append(kept_step(KEY, compile_slowly)))
-    second = threading.Thread(target=lambda: results.append(kept_step(KEY, never)))
-    first.start()
-    assert begun.wait(60)
-    second.start()
-    while second.is_alive() and "waiting for another process" not in caplog.text:
-        second.join(0.01)
-    may_end.set()
-    first.join(60)
-    second.join(60)
+    results = results_of(
+        lambda: kept_step(KEY, compile_slowly), lambda: kept_step(KEY, never), slow, caplog
+    )
     assert results == [b"step", b"step"]
 
 

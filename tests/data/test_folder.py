@@ -1,7 +1,6 @@
 """Folders of image files: decoded once, in memory or on disk, with counts or a line why not."""
 
 import os
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 from air.data import folder as folders
 from air.data.config import ImagesConfig
 from air.errors import DataError
+from tests.helpers.two_at_once import Slow, results_of
 
 NUM_FILES = 12
 
@@ -196,28 +196,18 @@ def test_what_is_damaged_is_decoded_again(config, images, decoded, caplog, name)
 
 
 def test_two_that_start_at_once_share_one_decoding(config, images, decoded, monkeypatch, caplog):
-    """Locks are of files, so that threads exclude one another as processes do."""
-    caplog.set_level("INFO")
-    begun, may_end, found = threading.Event(), threading.Event(), []
-    read = folders.read_image
+    slow, read = Slow(), folders.read_image
 
     def read_slowly(path):
-        begun.set()
-        assert may_end.wait(60)
+        slow.wait()
         return read(path)
 
     monkeypatch.setattr(folders, "read_image", read_slowly)
-    first, second = (
-        threading.Thread(target=lambda: found.append(all_of(config.build())[0])) for _ in range(2)
-    )
-    first.start()
-    assert begun.wait(60)
-    second.start()
-    while second.is_alive() and "waiting for another process" not in caplog.text:
-        second.join(0.01)
-    may_end.set()
-    first.join(60)
-    second.join(60)
+
+    def build():
+        return all_of(config.build())[0]
+
+    found = results_of(build, build, slow, caplog)
     assert torch.equal(*found)
     assert decoded == list(images)
 

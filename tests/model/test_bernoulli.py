@@ -56,8 +56,8 @@ def test_canvases_must_be_probabilities():
 
 def test_images_must_be_black_and_white():
     images = torch.rand(5, 1, 6, 6).round()
-    BERNOULLI.check_images(images)
+    BERNOULLI.check_images(lambda: images)
     images[3, 0, 2, 2] = 0.25
     with pytest.raises(ConfigError, match=r"^data: must be images of black and white .* 0\.25,"):
-        BERNOULLI.check_images(images)
-    NormalConfig("normal", "fixed").check_images(images)
+        BERNOULLI.check_images(lambda: images)
+    NormalConfig("normal", "fixed").check_images(lambda: images)
