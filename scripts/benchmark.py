@@ -14,6 +14,14 @@ from air.cli.command import one_line_errors
 from air.errors import ConfigError
 
 SECTIONS = ("steps", "growth", "start", "inference", "contention", "accuracy")
+# What a device is asked for before it is trained on; each works on a CPU too.
+GPU = ("modes", "agreement", "limits", "inference", "accuracy")
+
+
+_WHAT = (
+    f"{', '.join(SECTIONS)} (all of these); {', '.join(GPU[:3])}; gpu, which is {', '.join(GPU)}; "
+    "or KEY=VALUE as for train.py"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,7 +47,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     """
     parser = _Parser(description="Measure AIR on this machine and print tables.")
     add = parser.add_argument
-    add("what", nargs="*", help=f"{', '.join(SECTIONS)} (all), or KEY=VALUE as for train.py")
+    add("what", nargs="*", help=_WHAT)
     add(
         "--compare",
         type=Path,
@@ -55,10 +63,12 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     refuse_unknown_options(words, parser.format_help())
     given = parser.parse_intermixed_args(words)
     given.overrides = [word for word in given.what if "=" in word]
-    given.sections = [word for word in given.what if "=" not in word] or list(SECTIONS)
-    for word in given.sections:
-        if word not in SECTIONS:
-            raise ConfigError(f"what: must be among {', '.join(SECTIONS)}, got {word}")
+    sections = [word for word in given.what if "=" not in word] or list(SECTIONS)
+    known = list(dict.fromkeys((*SECTIONS, *GPU, "gpu")))
+    for word in sections:
+        if word not in known:
+            raise ConfigError(f"what: must be among {', '.join(known)}, got {word}")
+    given.sections = [name for word in sections for name in (GPU if word == "gpu" else (word,))]
     del given.what
     return given
 

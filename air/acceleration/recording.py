@@ -141,14 +141,17 @@ def _write_in_place(recording: Any, parameters: list[nn.Parameter]) -> None:
         node.target = torch.ops.aten.mm.out
 
 
-class CudaGraphGradients(RecordedGradients):
-    """`RecordedGradients` as one CUDA graph: a batch is one launch, and nothing waits for the host.
+class CudaGraphGradients:
+    """A recording as one CUDA graph: a batch is one launch, and nothing waits for the host.
 
     The graph reads its batch from and leaves its gradients in tensors of its own.
+
+    Args:
+        recorded: of a model on a GPU; several graphs may share it.
     """
 
-    def __init__(self, objective: Objective, air: AIR) -> None:
-        super().__init__(objective, air)
+    def __init__(self, recorded: RecordedGradients) -> None:
+        self.recorded = recorded
         self._graphs: dict[torch.Size, Any] = {}
 
     def __call__(self, batch: Tensor, *settings: Tensor) -> dict[str, Tensor]:
@@ -159,7 +162,7 @@ class CudaGraphGradients(RecordedGradients):
         for held, given in zip(inputs, (batch, *settings), strict=True):
             held.copy_(given, non_blocking=True)
         graph.replay()
-        return self.hand_out(gradients, [metric.clone() for metric in metrics])
+        return self.recorded.hand_out(gradients, [metric.clone() for metric in metrics])
 
     def _capture(self, *given: Tensor) -> Any:
         batch = given[0]
@@ -168,9 +171,9 @@ class CudaGraphGradients(RecordedGradients):
         side.wait_stream(torch.cuda.current_stream())
         with torch.random.fork_rng(devices=[batch.device]), torch.cuda.stream(side):
             for _ in range(3):  # libraries choose their kernels and workspaces before capture
-                self.play(*inputs)
+                self.recorded.play(*inputs)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.random.fork_rng(devices=[batch.device]), torch.cuda.graph(graph):
-            outputs = self.play(*inputs)
+            outputs = self.recorded.play(*inputs)
         return graph, inputs, outputs

@@ -50,9 +50,9 @@ _BINDINGS: dict[Any, Any] = {
 def simplify(recording: GraphModule) -> None:
     """Leave out of a recording what need not be computed anew, or at all.
 
-    Aliases give way to what they stand for; what depends on no input is computed now; the same
-    operation on the same tensors is done once. Draws of random numbers, tensors that are written
-    to, and results of the recording are left alone.
+    Aliases give way to what they stand for; what depends on no input is computed now, which is also
+    when numbers go to a GPU; the same operation on the same tensors is done once. Draws of random
+    numbers, tensors that are written to, and results of the recording are left alone.
 
     Args:
         recording: changed in place; to be recompiled.
@@ -68,7 +68,10 @@ def simplify(recording: GraphModule) -> None:
         if node.target is _aten.alias.default:
             node.replace_all_uses_with(node.all_input_nodes[0])
             continue
-        if all(argument in constants for argument in node.all_input_nodes):
+        if node.target is _aten.lift_fresh_copy.default:  # of a number in the program
+            (number,) = node.all_input_nodes
+            constants[node] = getattr(recording, str(number.target))
+        elif all(argument in constants for argument in node.all_input_nodes):
             constants[node] = node.target(
                 *map_arg(node.args, constants.__getitem__),
                 **map_arg(node.kwargs, constants.__getitem__),

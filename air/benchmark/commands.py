@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import subprocess
 import sys
 import tempfile
@@ -45,11 +47,13 @@ class InferenceRow:
     """Counting, finding and describing the objects of many images.
 
     Attributes:
+        precision: that of the model.
         images: how many.
         seconds: the median.
         images_per_second: from the median.
     """
 
+    precision: str
     images: int
     seconds: float
     images_per_second: float
@@ -99,13 +103,20 @@ def _start(overrides: Sequence[str]) -> float:
                 process.kill()
 
 
-def measure_inference(config: Config, rounds: int, num_images: int = 10_000) -> InferenceRow:
-    """Time `AIR.infer`; new weights take as long as trained ones."""
+def measure_inference(config: Config, rounds: int, num_images: int = 10_000) -> list[InferenceRow]:
+    """Time `AIR.infer`, on a GPU in half precision too; new weights take as long as trained."""
     assert isinstance(config.data, SceneConfig)
     with pyro.validation_enabled(False):
         data = example_data(config.data, num_images)
         model = config.fitted_to(data.train).build_model(data.test.x_size, data.test.num_channels)
         air = model.to(choose_device(config))
-        times = interleaved({"infer": lambda: air.infer(data.test.images)}, rounds, warmup=1)
-    seconds = times["infer"].median
-    return InferenceRow(num_images, seconds, num_images / seconds)
+        images = data.test.images.to(air.device)
+        models = {"float32": air}
+        if air.device.type == "cuda":  # a CPU is slower in it
+            models["bfloat16"] = copy.deepcopy(air).bfloat16()
+        infers = {name: functools.partial(each.infer, images) for name, each in models.items()}
+        times = interleaved(infers, rounds, warmup=1)
+    return [
+        InferenceRow(name, num_images, timing.median, num_images / timing.median)
+        for name, timing in times.items()
+    ]

@@ -11,10 +11,13 @@ from typing import Any
 from air.acceleration.allocator import keep_freed_memory
 from air.acceleration.threads import computing_with
 from air.benchmark.accuracy import AccuracyRow, measure_accuracy
+from air.benchmark.agreement import measure_agreement
 from air.benchmark.commands import measure_inference, measure_start
 from air.benchmark.contention import measure_contention
 from air.benchmark.growth import measure_growth
+from air.benchmark.limits import measure_limits
 from air.benchmark.machine import Machine, measure_machine
+from air.benchmark.modes import PRESETS, measure_modes
 from air.benchmark.step_times import measure_steps
 from air.benchmark.tables import markdown_table, write_json
 from air.benchmark.workloads import check_checkout
@@ -99,13 +102,25 @@ def _growth(request: Request, config: Config, machine: Machine) -> list[Any]:
     return measure_growth(request.rounds, request.overrides)
 
 
+def _modes(request: Request, config: Config, machine: Machine) -> list[Any]:
+    return list(measure_modes(request.rounds, request.checkout, request.overrides))
+
+
+def _agreement(request: Request, config: Config, machine: Machine) -> list[Any]:
+    return list(measure_agreement(PRESETS, request.overrides))
+
+
+def _limits(request: Request, config: Config, machine: Machine) -> list[Any]:
+    return list(measure_limits(request.overrides))
+
+
 def _start(request: Request, config: Config, machine: Machine) -> list[Any]:
     load_data(config.data)  # so that it is cached
     return measure_start(_COMMAND_ROUNDS, request.overrides)
 
 
 def _inference(request: Request, config: Config, machine: Machine) -> list[Any]:
-    return [measure_inference(config, _COMMAND_ROUNDS)]
+    return measure_inference(config, _COMMAND_ROUNDS)
 
 
 def _contention(request: Request, config: Config, machine: Machine) -> list[Any]:
@@ -136,6 +151,9 @@ def _show(section: str, rows: list[Any]) -> None:
 _SECTIONS: dict[str, Callable[[Request, Config, Machine], list[Any]]] = {
     "steps": _steps,
     "growth": _growth,
+    "modes": _modes,
+    "agreement": _agreement,
+    "limits": _limits,
     "start": _start,
     "inference": _inference,
     "contention": _contention,

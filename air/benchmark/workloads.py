@@ -26,6 +26,8 @@ from air.training.trainer import Trainer
 
 Step = Callable[[], None]
 
+_NUM_DRAWN = 500  # scenes, from which the size of objects can be found; a large batch repeats them
+
 
 def example_data(config: SceneConfig, num_images: int, black: bool = True) -> Data:
     """Draw a few scenes, as training and as held-out ones.
@@ -67,9 +69,21 @@ def our_step(config: Config, black: bool = True) -> Step:
         config: of the trainer.
         black: whether its scenes have black pixels.
     """
+    return in_own_store(example_trainer(config, black).step, validation=False)
+
+
+def example_trainer(config: Config, black: bool = True) -> Trainer:
+    """Build a trainer on a few scenes; its parameters are in the store only while it is built.
+
+    Args:
+        config: of the trainer.
+        black: whether its scenes have black pixels.
+    """
     assert isinstance(config.data, SceneConfig)  # others would have to be read
-    trainer = build_trainer(config, example_data(config.data, 2 * config.train.batch_size, black))
-    return _in_own_store(trainer.step, validation=False)
+    few = example_data(config.data, _NUM_DRAWN, black).train
+    scenes = few.subset(torch.arange(max(_NUM_DRAWN, 2 * config.train.batch_size)) % _NUM_DRAWN)
+    with pyro.get_param_store().scope():
+        return build_trainer(config, Data(train=scenes, test=scenes))
 
 
 def reference_step(checkout: Path, config: Config) -> Step:
@@ -102,22 +116,22 @@ def reference_step(checkout: Path, config: Config) -> Step:
         decoder_output_bias=network.decoder_output_bias,
         decoder_output_use_sigmoid=network.decoder_output_use_sigmoid,
         use_masking=network.use_masking,
-        use_cuda=False,
+        use_cuda=choose_device(config).type == "cuda",
     )
     rates = {True: config.optim.baseline_lr, False: config.optim.lr}
     optimizer = Adam(lambda name: {"lr": rates["bl_" in name]})
     scenes = example_data(config.data, 2 * config.train.batch_size).test
-    images = to_unit(scenes.images, torch.device("cpu"))
+    images = to_unit(scenes.images, choose_device(config))
     prior = config.prior.build(network.num_steps)(0)
     svi = pyro.infer.SVI(air.model, air.guide, optimizer, pyro.infer.TraceGraph_ELBO())
 
     def step() -> None:
         svi.step(images, batch_size=config.train.batch_size, z_pres_prior_p=prior)
 
-    return _in_own_store(step, validation=True)  # Pyro's default, which the example leaves as it is
+    return in_own_store(step, validation=True)  # Pyro's default, which the example leaves as it is
 
 
-def _in_own_store(step: Step, validation: bool) -> Step:
+def in_own_store(step: Step, validation: bool) -> Step:
     """Give a step parameters of its own: those of another model may have the same names."""
     store = pyro.get_param_store()
     with store.scope() as parameters:

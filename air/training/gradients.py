@@ -85,6 +85,6 @@ def build_gradients(config: Config, objective: Objective, air: AIR, images: Tens
         return EagerGradients(objective, air)
     from air.acceleration.recording import CudaGraphGradients, RecordedGradients
 
-    if air.device.type == "cuda":
-        return CudaGraphGradients(objective, air)
-    return RecordedGradients(objective, air, images, compiled=config.train.step == "compiled")
+    compiled = config.train.step == "compiled"
+    recorded = RecordedGradients(objective, air, images, compiled)
+    return CudaGraphGradients(recorded) if air.device.type == "cuda" else recorded

@@ -72,6 +72,7 @@ class Trainer:
     ) -> None:
         self.config = config
         self.air = air
+        self.objective = objective
         self.presence_schedule = config.prior.build(air.num_steps)
         self.data = data
         self.run_dir = run_dir
@@ -111,7 +112,7 @@ class Trainer:
             train.num_iterations, self.iteration, shown=self.processes.is_first
         ) as progress:
             while self.iteration < train.num_iterations:
-                self.step()
+                self._step_or_say_why()
                 progress.advance(self.iteration)
                 last = self.iteration == train.num_iterations
                 if self.iteration % train.log_every == 0 or last:
@@ -232,18 +233,11 @@ class Trainer:
         """
         images = self._batch(self.iteration)  # (its share, x_size, x_size)
         batch = to_unit(images, self.device, self.air.dtype)
-        prior = self.presence_schedule(self.iteration)
-        trial_probabilities = torch.tensor(
-            [prior(t) for t in range(self.air.num_steps)], dtype=torch.float64
-        )
-        settings = [trial_probabilities]
-        rest_weight = self.config.inference.rest_weight(self.iteration)
-        if rest_weight is not None:
-            settings.append(torch.tensor(rest_weight, dtype=self.air.dtype))
-        metrics = self.gradients(batch, *(setting.to(self.device) for setting in settings))
+        metrics = self.gradients(batch, *self.objective_settings())
         stop = self._interruption.signal is not None
         metrics, self._stopping = self.processes.sum_step(self._parameters, metrics, stop)
-        # A GPU's host would have to wait; there it is checked when it is logged.
+        # A GPU's host would have to wait, for a fifth of a step; there it is checked when it is
+        # logged.
         if self.device.type == "cpu":
             self._check_finite(metrics)
         self._totals.add(metrics)
@@ -254,6 +248,30 @@ class Trainer:
         self.optimizer.step()
         self.scheduler.step()
         self.iteration += 1
+
+    def _step_or_say_why(self) -> None:
+        try:
+            self.step()
+        except RuntimeError as error:  # of this step or an earlier one: nobody waits for a GPU
+            if "device-side assert" not in str(error):
+                raise
+            raise NonFiniteLossError(
+                f"iteration {self.iteration}: the GPU met a number that it cannot go on with, most "
+                f"probably one that is not finite; the last good checkpoint in {self.run_dir} is "
+                "kept; a lower optim.lr or optim.clip_norm may help"
+            ) from error
+
+    def objective_settings(self) -> list[Tensor]:
+        """Return the further arguments of the objective at this iteration, on the device."""
+        prior = self.presence_schedule(self.iteration)
+        trial_probabilities = torch.tensor(
+            [prior(t) for t in range(self.air.num_steps)], dtype=torch.float64
+        )
+        settings = [trial_probabilities]
+        rest_weight = self.config.inference.rest_weight(self.iteration)
+        if rest_weight is not None:
+            settings.append(torch.tensor(rest_weight, dtype=self.air.dtype))
+        return [setting.to(self.device) for setting in settings]
 
     def _is_to_stop(self) -> bool:
         """Return what several processes agreed on in the last step, or one knows at once."""

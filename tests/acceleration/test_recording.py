@@ -128,7 +128,10 @@ def test_a_cuda_graph_equals_playing_back():
     batches = torch.rand(3, 5, 6, 6, device="cuda")
     probabilities = PROBABILITIES.cuda()
     graph, _ = taken(
-        CudaGraphGradients(marginal(), model), model, batches, probabilities=probabilities
+        CudaGraphGradients(RecordedGradients(marginal(), model)),
+        model,
+        batches,
+        probabilities=probabilities,
     )
     run, _ = taken(EagerGradients(marginal(), model), model, batches, probabilities=probabilities)
     for (parts, grads), (other_parts, other_grads) in zip(graph, run, strict=True):

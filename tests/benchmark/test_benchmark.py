@@ -10,9 +10,12 @@ import torch
 
 import air.acceleration.black_pixels  # noqa: F401 (it makes its operations known)
 from air.benchmark.accuracy import count_accuracy, measure_accuracy
+from air.benchmark.agreement import measure_agreement
 from air.benchmark.contention import busy_process, measure_contention, num_cores, thread_counts
 from air.benchmark.cost import measure_cost
 from air.benchmark.growth import measure_growth
+from air.benchmark.limits import measure_limits
+from air.benchmark.modes import PRESETS, measure_modes
 from air.benchmark.timing import Timing, interleaved
 from air.benchmark.workloads import build_trainer, check_checkout, example_data, our_step
 from air.cli.compose import compose_config
@@ -129,6 +132,39 @@ def test_thread_counts(cores, counts):
     assert thread_counts(cores) == counts
 
 
+def test_every_way_of_running_a_step_is_timed():
+    presets = {"quickstart": (), "average": ("inference=reinforce", "baseline=moving_average")}
+    quickstart, average = measure_modes(1, None, SMALL, presets)
+    assert quickstart.batch == 4
+    assert quickstart.recorded is not None
+    fastest = min(quickstart.eager, quickstart.recorded)
+    if not torch.cuda.is_available():
+        assert quickstart.images_per_second == pytest.approx(4e3 / fastest)
+        assert quickstart.graph is None
+    assert average.recorded is average.graph is None  # it cannot be recorded
+
+
+def test_a_preset_that_does_not_compose_is_left_out(caplog):
+    assert list(measure_modes(1, None, SMALL, {"paper": ("experiment=paper",)})) == []
+    assert "paper: left out, sleep.batch_size" in caplog.text
+
+
+def test_a_device_agrees_with_the_cpu():
+    presets = {name: PRESETS[name] for name in ("quickstart", "quickstart, reinforce")}
+    for row in measure_agreement(presets, SMALL):
+        assert row.loss < 1e-4
+        assert row.gradient < 1e-2
+        assert row.count_probs < 1e-4
+        assert row.counts == 1
+
+
+def test_limits_end_where_patience_does():
+    rows = list(measure_limits(SMALL, {"train.batch_size": (4, 8)}, rounds=1))
+    assert [row.value for row in rows] == [4, 8]
+    for row in rows:
+        assert row.images_per_second == pytest.approx(1e3 * row.value / row.milliseconds)
+
+
 def test_the_busy_process_ends_with_its_block():
     with busy_process() as process:
         process.send_signal(signal.SIGSTOP)
@@ -168,7 +204,8 @@ def test_command_prints_tables_and_writes_json(tmp_path):
     [
         (
             ["speed"],
-            "what: must be among steps, growth, start, inference, contention, accuracy, got speed",
+            "what: must be among steps, growth, start, inference, contention, accuracy, modes, "
+            "agreement, limits, gpu, got speed",
         ),
         (["steps", "model.nm_steps=3"], "model.nm_steps: no such key"),
         (["growth", "train.step=compiled"], "train.step: must not be compiled for steps"),

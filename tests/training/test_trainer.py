@@ -1,5 +1,8 @@
 """The training loop: it learns, goes on exactly, and stops where a loss is not finite."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -11,6 +14,7 @@ from air.tracking.jsonl import read_metrics
 from air.training.run import choose_device, train
 from tests.helpers.compiler import needs_a_compiler
 from tests.helpers.options import composed
+from tests.helpers.repository import REPOSITORY
 
 
 @pytest.fixture
@@ -68,6 +72,7 @@ def assert_equal(one, other):
 )
 def test_resuming_goes_on_exactly(configured, tmp_path, overrides, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
+    overrides = [*overrides, "device=cpu"]  # a GPU adds up in any order
     train(configured(*overrides), whole, [])
 
     # One crash before there is a checkpoint, and one right after.
@@ -145,7 +150,8 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(
     with pytest.raises(
         NonFiniteLossError, match=r"iteration 13: the loss is nan; not finite: loss"
     ):
-        train(configured("inference=reinforce", "train.save_every=5"), tmp_path, [])
+        # On a GPU it is told when it is logged, or by the assertion of the next step's draw.
+        train(configured("inference=reinforce", "train.save_every=5", "device=cpu"), tmp_path, [])
     kept = final_state(tmp_path)
     assert kept.iteration == 10
     assert all(value.isfinite().all() for value in kept.model.values())
@@ -215,6 +221,22 @@ def test_cuda_asked_for_and_absent(configured):
 def test_a_run_on_the_gpu(configured, tmp_path):
     train(configured("device=cuda"), tmp_path, [])
     assert air.load(tmp_path).infer(torch.rand(2, 50, 50)).count.shape == (2,)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_a_gpu_asserts_is_one_line(tmp_path):
+    overrides = ["experiment=smoke", "inference=reinforce", "baseline=neural", "optim.lr=1e30"]
+    result = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts" / "train.py"), *overrides, "tracking=none"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "error: iteration" in result.stderr
+    assert "not finite" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_short_run_beats_chance_by_far(configured, tmp_path):
