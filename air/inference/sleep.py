@@ -11,17 +11,19 @@ from torch import Tensor
 
 from air.inference.arrangement import arranged
 from air.model.air import AIR
-from air.model.attention.look import foreground_of
+from air.model.attention.look import Places, foreground_of, hottest
 from air.model.canvas import ObjectLatents
 from air.model.full_path import FullPath, full_path
 from air.model.guide import Guide
 from air.model.images import in_type_of
 from air.model.sites import Z_PRES, Z_WHAT, Z_WHERE, latent_of
+from air.model.windows import away_from_zero
 
 Codes = Literal["prior", "posterior"]
 
 _SD_OF_MEDIAN = 1.4826  # of a normal's absolute values
 _MAX_SAMPLE = 10_000  # pixels for a median
+_NEAR = 0.45  # windows, from an object's centre to the places that stand for it
 _COVERED = 0.1  # the hidden share of an object from which on it is found after what hides it
 _HIDDEN = 0.75  # the share from which on nobody would see that it is there
 
@@ -164,23 +166,30 @@ def recalled(guide: Guide, dreams: Dreams) -> Tensor:
     """Return log q(z_pres, z_where) of dreamt objects under a guide, (n,).
 
     At each step the guide is told of that object among those left which it holds most likely, and
-    continues from there. Where objects hide one another, those left are the ones in front: the
-    model has no other order for them. It is not asked for an object that is hidden almost whole.
+    continues from there.
+
+    Where objects hide one another, those left are the ones in front: the model has no other order
+    for them. It is not asked for an object that is hidden almost whole. An attention with a map
+    that would look at none of them is told to look at one then, and log q(place) is added, with
+    q(place) proportional to e^heat: so it learns what comes first, and how much of an object's
+    surroundings is taken, which a choice of the hottest place alone does not teach. (Where objects
+    add up, any order will do; being told where to look costs a few counts there.)
 
     Args:
         guide: is asked.
         dreams: scenes and their objects.
     """
-    recall = _Recall(dreams.objects, dreams.hidden)
+    recall = Recall(dreams.objects, dreams.hidden)
     with torch.no_grad():  # dreams teach the guide about objects, and the model nothing
         images = in_type_of(guide.z_where_init, dreams.images)
         background = guide.background.infer(images)
     with recall:
-        guide(dreams.images, background=background)
+        choose_place = hottest if dreams.hidden is None else recall.choose_place
+        guide(dreams.images, background=background, choose_place=choose_place)
     return recall.log_q
 
 
-class _Recall(Messenger):
+class Recall(Messenger):
     """Gives the guide's sites the objects of a scene, the likeliest first, and adds up log q."""
 
     def __init__(self, objects: ObjectLatents, hidden: Tensor | None) -> None:
@@ -192,19 +201,34 @@ class _Recall(Messenger):
             self.left = self.left & (hidden.sum(-1) < _HIDDEN)
             self.behind = hidden > _COVERED
         self.log_q = objects.z_pres.new_zeros(len(objects.z_pres))
-        self.chosen = self.left.new_zeros(len(self.left), dtype=torch.long)  # (n,)
+        self.lost = self.left.new_zeros(len(self.left))  # (n,), told where to look in this step
+        self.chosen = self.lost.long()  # (n,), the object that is told in this step
+
+    def choose_place(self, places: Places) -> Tensor:
+        """Look at the hottest place or, if no object to be told is there, at one; see `ChoosePlace`.
+
+        In the latter case, log q of looking there is added up.
+        """
+        best = hottest(places)
+        around = near(self.objects, places.centres)  # (n, num_steps, G²)
+        found = around.take_along_dim(best.unsqueeze(1), -1).squeeze(-1) & self._in_front()
+        self.lost = self.left.any(-1) & ~found.any(-1)
+        log_q = places.heat.log_softmax(-1).unsqueeze(1).masked_fill(~around, -torch.inf)
+        of_objects = log_q.logsumexp(-1)  # (n, num_steps)
+        self.chosen = self._likeliest(of_objects)
+        self._add(of_objects, self.lost)
+        told = log_q.take_along_dim(self.chosen[:, None, None], 1).squeeze(1)
+        return torch.where(self.lost.unsqueeze(-1), told.argmax(-1, keepdim=True), best)
 
     def _pyro_sample(self, message: Any) -> None:
         latent, fn = latent_of(message["name"]), message["fn"]
-        present = self.left.any(-1)  # (n,)
         if latent == Z_PRES:
-            message["value"] = present.unsqueeze(-1).to(self.log_q)
+            message["value"] = self.left.any(-1, keepdim=True).to(self.log_q)
             self.log_q = self.log_q + fn.log_prob(message["value"])
         elif latent == Z_WHERE:
             log_q = fn.log_prob(self.objects.z_where.movedim(-2, 0)).mT  # (n, num_steps)
-            self.chosen = log_q.masked_fill(~self._in_front(), -torch.inf).argmax(-1)
-            chosen = log_q.gather(-1, self.chosen.unsqueeze(-1)).squeeze(-1)
-            self.log_q = self.log_q + torch.where(present, chosen, 0.0)
+            self.chosen = torch.where(self.lost, self.chosen, self._likeliest(log_q))
+            self._add(log_q, self.left.any(-1))
             message["value"] = self._chosen(self.objects.z_where)
         elif latent == Z_WHAT:
             message["value"] = self._chosen(self.objects.z_what)
@@ -212,6 +236,15 @@ class _Recall(Messenger):
         else:
             return
         message["done"] = True
+
+    def _likeliest(self, log_q: Tensor) -> Tensor:
+        """Return which of the objects that may be told has the largest of (n, num_steps)."""
+        return log_q.masked_fill(~self._in_front(), -torch.inf).argmax(-1)
+
+    def _add(self, log_q: Tensor, where: Tensor) -> None:
+        """Add what (n, num_steps) has of the chosen object, in some of the scenes, (n,)."""
+        of_chosen = log_q.gather(-1, self.chosen.unsqueeze(-1)).squeeze(-1)
+        self.log_q = self.log_q + torch.where(where, of_chosen, 0.0)
 
     def _in_front(self) -> Tensor:
         """Return which of the objects that are left are behind none of them, (n, num_steps)."""
@@ -221,3 +254,21 @@ class _Recall(Messenger):
 
     def _chosen(self, latents: Tensor) -> Tensor:
         return latents.take_along_dim(self.chosen[:, None, None], dim=-2).squeeze(-2)
+
+
+def near(objects: ObjectLatents, centres: Tensor) -> Tensor:
+    """Return which places of a map are around the centre of which object, (n, num_steps, G²).
+
+    There is one for every object: beyond the image's edge, the nearest that is within.
+
+    Args:
+        objects: of n scenes.
+        centres: (G,), coordinates of the places along an axis.
+    """
+    scale = away_from_zero(objects.z_where[..., :1])
+    centre = (-objects.z_where[..., 1:] / scale).clamp(centres[0], centres[-1])
+    # A window is 2 / scale wide. More than half a place, so that there is one in any case.
+    reach = torch.maximum(_NEAR * 2 / scale.abs(), 0.6 * (centres[1] - centres[0]))
+    distance = (centres - centre.unsqueeze(-1)).abs()  # (n, num_steps, 2, G)
+    x, y = (distance <= reach.unsqueeze(-1)).unbind(-2)
+    return (y.unsqueeze(-1) & x.unsqueeze(-2)).flatten(-2)

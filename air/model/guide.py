@@ -11,7 +11,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from air.model.attention.look import Attention, Look
+from air.model.attention.look import Attention, ChoosePlace, Look, hottest
 from air.model.baselines import Baseline
 from air.model.canvas import Background, ObjectLatents
 from air.model.images import in_type_of
@@ -76,6 +76,7 @@ class Guide(ProgramModule):
         z_pres_prior_p: PresencePrior = default_z_pres_prior_p,
         num_steps: int | None = None,
         background: Tensor | None = None,
+        choose_place: ChoosePlace = hottest,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Infer the objects of images: the program itself.
 
@@ -86,6 +87,7 @@ class Guide(ProgramModule):
             num_steps: the most objects, if not the model's own number.
             background: what lies behind the objects, (N, channels, x_size, x_size), where that has
                 been inferred.
+            choose_place: where an attention that has a map looks.
 
         Returns:
             z_where and z_pres: for each step a tensor (n, 3) and one (n, 1).
@@ -113,7 +115,7 @@ class Guide(ProgramModule):
             )
             z_where, z_pres = [], []
             for t in range(self.num_steps if num_steps is None else num_steps):
-                look, attention = self.attention(attention, latents)
+                look, attention = self.attention(attention, latents, choose_place)
                 infer, baseline = self.baseline(baseline, latents)
                 views = [look.view]
                 if behind is not None:  # what is dark or light of its own accord

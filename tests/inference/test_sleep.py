@@ -6,9 +6,11 @@ import pytest
 import torch
 from pyro import poutine
 
+from air.cli.compose import compose_config
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
-from air.inference.sleep import Dreams, SleepPhase, found_codes, recalled
+from air.inference.sleep import Dreams, Recall, SleepPhase, found_codes, near, recalled
+from air.model.attention.look import Places, hottest
 from air.model.canvas import ObjectLatents
 from air.model.full_path import full_path
 from tests.helpers.models import tiny
@@ -205,3 +207,78 @@ def test_objects_are_told_after_those_that_hide_them_and_hidden_ones_not_at_all(
         torch.testing.assert_close(recall(hidden), told(*order))
         hidden[0, order[2], order[1]] = 0.9  # the last one is hardly seen
         torch.testing.assert_close(recall(hidden), told(*order[:2]))
+
+
+def test_places_near_an_object_are_around_its_centre():
+    objects = ObjectLatents(
+        torch.ones(1, 4),
+        # Centres at (0.2, -0.4), in a corner, far outside, and a window smaller than a place.
+        torch.tensor([[[2.0, -0.4, 0.8], [2.0, 1.9, 1.9], [2.0, -9.0, 0.0], [50.0, 10.0, 10.0]]]),
+        torch.zeros(1, 4, 1),
+    )
+    centres = torch.linspace(-0.9, 0.9, 10)
+    found = near(objects, centres).view(4, 10, 10)
+    rows, columns = torch.meshgrid(centres, centres, indexing="ij")
+    expected = ((columns - 0.2).abs() <= 0.45) & ((rows + 0.4).abs() <= 0.45)
+    assert torch.equal(found[0], expected)
+    assert found[1, 0, 0]
+    assert found[2].any()
+    assert not found[2, :, :-5].any()
+    assert found[3].sum() in (1, 2, 4)
+
+
+def test_a_guide_that_would_look_at_no_object_in_front_is_told_to_look_at_one():
+    objects = ObjectLatents(
+        torch.tensor([[1.0, 1.0, 0.0]]),
+        torch.tensor([[[4.0, 2.0, 2.0], [4.0, -2.0, -2.0], [4.0, 0.0, 0.0]]]),
+        torch.zeros(1, 3, 1),
+    )
+    centres = torch.linspace(-0.9, 0.9, 10)
+    torch.manual_seed(0)
+    around = near(objects, centres)[0]  # (3, 100)
+    nowhere = ~around[:2].any(0)
+    hottest_at = {"first": around[0], "second": around[1], "none": nowhere}
+    second_in_front = torch.zeros(1, 3, 3)
+    second_in_front[0, 0, 1] = 0.3
+    for name, region in hottest_at.items():
+        heat = torch.randn(1, 100)
+        heat[0, int(region.nonzero()[0])] = 9.0
+        log_q = heat.log_softmax(-1)
+        of_objects = torch.stack([log_q[0, each].logsumexp(0) for each in around])
+        for hidden, told in ((None, int(of_objects[:2].argmax())), (second_in_front, 1)):
+            recall = Recall(objects, hidden)
+            place = recall.choose_place(Places(heat, centres))
+            if name == "second" or (name == "first" and hidden is None):  # it would look at one
+                assert torch.equal(place, heat.argmax(-1, keepdim=True))
+                assert recall.log_q == 0
+            else:
+                among = log_q.masked_fill(~around[told], -torch.inf)
+                assert torch.equal(place, among.argmax(-1, keepdim=True))
+                torch.testing.assert_close(recall.log_q, of_objects[told].view(1))
+    none = Recall(objects._replace(z_pres=torch.zeros(1, 3)), None)
+    assert torch.equal(none.choose_place(Places(heat, centres)), heat.argmax(-1, keepdim=True))
+    assert none.log_q == 0
+
+
+def test_only_where_objects_cover_one_another_a_map_is_told_where_to_look():
+    attention = compose_config(("attention=map",)).attention
+    model = tiny(num_steps=1, attention=attention, x_size=40).double()
+    image, guide = torch.rand(1, 40, 40).double(), model.guide
+    seen = []
+
+    def look(places):
+        seen.append(places)
+        return hottest(places)
+
+    guide(image, choose_place=look)
+    (places,) = seen
+    coldest = int(places.heat.argmin())
+    centre = torch.stack((places.centres[coldest % 8], places.centres[coldest // 8]))
+    z_where = torch.cat((torch.tensor([9.0]).double(), -9 * centre)).view(1, 1, 3)
+    objects = ObjectLatents(torch.ones(1, 1).double(), z_where, torch.zeros(1, 1, 2).double())
+    assert near(objects, places.centres).sum() == 1
+    told = recalled(guide, Dreams(objects, image, torch.zeros(1, 1, 1).double()))
+    left_alone = recalled(guide, Dreams(objects, image))
+    place = places.heat.log_softmax(-1)[:, coldest]
+    # It is surer of what lies where it looks than of what lies elsewhere.
+    assert (told - place > left_alone).all()

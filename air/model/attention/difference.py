@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from air.model.attention.look import Attention, Look, Render
+from air.model.attention.look import Attention, ChoosePlace, Look, Render, hottest
 from air.model.attention.recurrent import RecurrentAttention, RecurrentState
 from air.model.canvas import ObjectLatents, together
 from air.model.images import planes
@@ -53,7 +53,7 @@ class DifferenceAttention(Attention):
         return DifferenceState(images, background, render, seen, None)
 
     def forward(
-        self, state: DifferenceState, previous: ObjectLatents
+        self, state: DifferenceState, previous: ObjectLatents, choose_place: ChoosePlace = hottest
     ) -> tuple[Look, DifferenceState]:
         """Look for the next object in what is left; see `Attention`."""
         seen = state.seen

@@ -13,6 +13,21 @@ from air.model.canvas import ObjectLatents
 Render = Callable[[ObjectLatents, Tensor | None], Tensor]
 
 
+class Places(NamedTuple):
+    """Where an attention with a map may look next; places are told row by row."""
+
+    heat: Tensor  # (n, G²), the larger the rather it looks there
+    centres: Tensor  # (G,) coordinates of the places' centres, the same along both axes
+
+
+ChoosePlace = Callable[[Places], Tensor]  # -> (n, 1), the number of a place
+
+
+def hottest(places: Places) -> Tensor:
+    """Return the place of the greatest heat, (n, 1)."""
+    return places.heat.argmax(-1, keepdim=True)
+
+
 class Look(NamedTuple):
     """What an attention says of the next object."""
 
@@ -42,13 +57,16 @@ class Attention(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, state: Any, previous: ObjectLatents) -> tuple[Look, Any]:
+    def forward(
+        self, state: Any, previous: ObjectLatents, choose_place: ChoosePlace = hottest
+    ) -> tuple[Look, Any]:
         """Look for the next object.
 
         Args:
             state: from `start`, or from the step before.
             previous: the object of the step before; at the first step what the guide learned to
                 begin with, of one row for all images.
+            choose_place: where to look; not used by an attention that has no map.
 
         Returns:
             What to propose, and the next state.

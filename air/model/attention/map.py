@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from air.model.attention.look import Attention, Look, Render, foreground_of
+from air.model.attention.look import (
+    Attention,
+    ChoosePlace,
+    Look,
+    Places,
+    Render,
+    foreground_of,
+    hottest,
+)
 from air.model.canvas import ObjectLatents
 from air.model.networks import MIN_SD, MLP, non_linearity_layer
 from air.model.sizes import Sizes
@@ -116,13 +124,15 @@ class MapAttention(Attention):
             reach=None,
         )
 
-    def forward(self, state: MapState, previous: ObjectLatents) -> tuple[Look, MapState]:
+    def forward(
+        self, state: MapState, previous: ObjectLatents, choose_place: ChoosePlace = hottest
+    ) -> tuple[Look, MapState]:
         """Look for the next object at the best place; see `Attention`."""
         size, taken = len(state.centres), state.taken
         if state.reach is not None:  # else `previous` is no object yet
             taken = taken + self.taken_by(previous, state.reach, state.centres)
         free = _INHIBITION * (1 - taken).clamp(min=_LEAST_LEFT).log().flatten(1)  # (n, G²)
-        best = (state.known[..., -1] + free).argmax(-1, keepdim=True)  # (n, 1)
+        best = choose_place(Places(state.known[..., -1] + free, state.centres))  # (n, 1)
         step = torch.arange(-1, 2, device=best.device)
         wanted_row = best // size + step.repeat_interleave(3)  # (n, 9)
         wanted_column = best % size + step.repeat(3)

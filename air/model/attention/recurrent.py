@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from air.model.attention.look import Attention, Look, Render, foreground_of
+from air.model.attention.look import Attention, ChoosePlace, Look, Render, foreground_of, hottest
 from air.model.canvas import ObjectLatents
 from air.model.networks import LSTM, Predict, build_embed, latents_vector, non_linearity_layer
 from air.model.sizes import Sizes
@@ -45,7 +45,7 @@ class RecurrentAttention(Attention):
         return RecurrentState(foreground, gates, self.rnn.initial_state())
 
     def forward(
-        self, state: RecurrentState, previous: ObjectLatents
+        self, state: RecurrentState, previous: ObjectLatents, choose_place: ChoosePlace = hottest
     ) -> tuple[Look, RecurrentState]:
         """Look for the next object; see `Attention`."""
         rnn = self.rnn(state.gates, latents_vector(previous), state.rnn)
