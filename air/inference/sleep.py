@@ -205,9 +205,9 @@ class Recall(Messenger):
         self.chosen = self.lost.long()  # (n,), the object that is told in this step
 
     def choose_place(self, places: Places) -> Tensor:
-        """Look at the hottest place or, if no object to be told is there, at one; see `ChoosePlace`.
+        """Look at the hottest place or, if no object that may be told is there, at one.
 
-        In the latter case, log q of looking there is added up.
+        In the latter case, log q of looking there is added up; see `ChoosePlace`.
         """
         best = hottest(places)
         around = near(self.objects, places.centres)  # (n, num_steps, G²)
