@@ -105,6 +105,17 @@ class Trainer:
             NonFiniteLossError: a term of the loss is not finite; the last checkpoint stays.
             ProcessLostError: another process has ended; likewise.
         """
+        try:
+            return self._fit(interruption)
+        except RuntimeError as error:  # a GPU says what went wrong when it is next waited for
+            if "device-side assert" not in str(error):
+                raise
+            raise self._not_finite(
+                "the GPU met a number that it cannot go on with, most probably one that is not "
+                "finite"
+            ) from error
+
+    def _fit(self, interruption: Interruption) -> Outcome:
         train = self.config.train
         self._totals.start_clock()
         self._interruption = interruption
@@ -112,7 +123,7 @@ class Trainer:
             train.num_iterations, self.iteration, shown=self.processes.is_first
         ) as progress:
             while self.iteration < train.num_iterations:
-                self._step_or_say_why()
+                self.step()
                 progress.advance(self.iteration)
                 last = self.iteration == train.num_iterations
                 if self.iteration % train.log_every == 0 or last:
@@ -249,18 +260,6 @@ class Trainer:
         self.scheduler.step()
         self.iteration += 1
 
-    def _step_or_say_why(self) -> None:
-        try:
-            self.step()
-        except RuntimeError as error:  # of this step or an earlier one: nobody waits for a GPU
-            if "device-side assert" not in str(error):
-                raise
-            raise NonFiniteLossError(
-                f"iteration {self.iteration}: the GPU met a number that it cannot go on with, most "
-                f"probably one that is not finite; the last good checkpoint in {self.run_dir} is "
-                "kept; a lower optim.lr or optim.clip_norm may help"
-            ) from error
-
     def objective_settings(self) -> list[Tensor]:
         """Return the further arguments of the objective at this iteration, on the device."""
         prior = self.presence_schedule(self.iteration)
@@ -299,10 +298,14 @@ class Trainer:
         if math.isfinite(metrics["loss"].item()):
             return
         wrong = [name for name, value in metrics.items() if not value.isfinite()]
-        raise NonFiniteLossError(
-            f"iteration {self.iteration}: the loss is {metrics['loss'].item()}; not finite: "
-            f"{', '.join(wrong)}; the last good checkpoint in {self.run_dir} is kept; "
-            "a lower optim.lr or optim.clip_norm may help"
+        raise self._not_finite(
+            f"the loss is {metrics['loss'].item()}; not finite: {', '.join(wrong)}"
+        )
+
+    def _not_finite(self, what: str) -> NonFiniteLossError:
+        return NonFiniteLossError(
+            f"iteration {self.iteration}: {what}; the last good checkpoint in {self.run_dir} is "
+            "kept; a lower optim.lr or optim.clip_norm may help"
         )
 
     def _settings(self) -> dict[str, Value]:
