@@ -151,4 +151,5 @@ class Config:
         """Return what a step minimises."""
         from air.inference.objective import Objective
 
-        return Objective(self.inference.build(), self.sleep.build_terms())
+        scheduled = tuple(self.inference.scheduled(0))
+        return Objective(self.inference.build(), self.sleep.build_terms(), scheduled)

@@ -161,14 +161,18 @@ class EstimatorConfig:
     warm_up_start: PositiveShare  # weight of all but the likelihood at first
     warm_up_iterations: Count  # in which it rises to 1; 0: it is 1 throughout
 
-    def rest_weight(self, iteration: int) -> float | None:
-        """Return the weight of all but the likelihood at an iteration; None if it is always 1."""
+    def scheduled(self, iteration: int) -> dict[str, float]:
+        """Return what changes from iteration to iteration, always of the same names.
+
+        `rest_weight`, of all but the likelihood, is left out where it is always 1. All other names
+        are arguments of the estimator's `at`.
+        """
         if self.warm_up_iterations == 0:
-            return None
+            return {}
         from air.model.count_prior import annealed
 
         share = iteration / self.warm_up_iterations
-        return annealed(self.warm_up_start, 1.0, share, is_linear=True)
+        return {"rest_weight": annealed(self.warm_up_start, 1.0, share, is_linear=True)}
 
     @property
     def remarks(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from pyro.infer import ELBO
@@ -50,6 +50,15 @@ class Estimator(Protocol):
 
     def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return the loss and add its gradient to every parameter's."""
+        ...
+
+
+@runtime_checkable
+class Scheduled(Estimator, Protocol):
+    """An estimator of which something changes from iteration to iteration."""
+
+    def at(self, **scheduled: Tensor) -> Estimator:
+        """Return the same estimator with the values that its schedule has now, a scalar each."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from air.inference.estimator import Estimate, Estimator
+from air.inference.estimator import Estimate, Estimator, Scheduled
 from air.model.air import AIR
 from air.model.full_path import FullPath
 from air.model.sites import latent_of
@@ -59,18 +59,19 @@ class Objective:
     Args:
         estimator: of the ELBO and its gradient.
         terms: what else is minimised, in this order.
+        scheduled: names of what changes from iteration to iteration: `rest_weight`, of all but the
+            likelihood, and arguments of the estimator's `at`.
     """
 
-    def __init__(self, estimator: Estimator, terms: Sequence[Term] = ()) -> None:
+    def __init__(
+        self, estimator: Estimator, terms: Sequence[Term] = (), scheduled: Sequence[str] = ()
+    ) -> None:
         self.estimator = estimator
         self.terms = terms
+        self.scheduled = scheduled
 
     def __call__(
-        self,
-        air: AIR,
-        batch: Tensor,
-        trial_probabilities: Tensor,
-        rest_weight: Tensor | None = None,
+        self, air: AIR, batch: Tensor, trial_probabilities: Tensor, *scheduled: Tensor
     ) -> Estimate:
         """Return what is minimised; "loss" is among its metrics, and each term by its name.
 
@@ -78,11 +79,17 @@ class Objective:
             air: what is trained.
             batch: (N, x_size, x_size) or (N, x_size, x_size, 3), in [0, 1].
             trial_probabilities: (num_steps,), the prior of z_pres.
-            rest_weight: of all but the likelihood, a scalar; metrics of the ELBO then are those of
-                the weighted bound that is minimised.
+            *scheduled: the values of those names now, a scalar each. With a `rest_weight`, metrics
+                of the ELBO are those of the weighted bound that is minimised.
         """
+        now = dict(zip(self.scheduled, scheduled, strict=True))
+        rest_weight = now.pop("rest_weight", None)
+        estimator = self.estimator
+        if now:
+            assert isinstance(estimator, Scheduled)
+            estimator = estimator.at(**now)
         with WeightedKL(rest_weight) if rest_weight is not None else nullcontext():
-            estimate = self.estimator.estimate(
+            estimate = estimator.estimate(
                 air.model, air.guide, batch, z_pres_prior_p=lambda t: trial_probabilities[t]
             )
         loss, metrics = estimate.loss, dict(estimate.metrics)

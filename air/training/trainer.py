@@ -266,11 +266,11 @@ class Trainer:
         trial_probabilities = torch.tensor(
             [prior(t) for t in range(self.air.num_steps)], dtype=torch.float64
         )
-        settings = [trial_probabilities]
-        rest_weight = self.config.inference.rest_weight(self.iteration)
-        if rest_weight is not None:
-            settings.append(torch.tensor(rest_weight, dtype=self.air.dtype))
-        return [setting.to(self.device) for setting in settings]
+        scheduled = [
+            torch.tensor(value, dtype=self.air.dtype)
+            for value in self.config.inference.scheduled(self.iteration).values()
+        ]
+        return [setting.to(self.device) for setting in (trial_probabilities, *scheduled)]
 
     def _is_to_stop(self) -> bool:
         """Return what several processes agreed on in the last step, or one knows at once."""
@@ -316,5 +316,9 @@ class Trainer:
         return {
             **dict(zip(names, rates, strict=False)),
             **{f"prior/p_{t}": float(prior(t)) for t in range(self.air.num_steps)},
+            **{
+                f"inference/{name}": value
+                for name, value in self.config.inference.scheduled(self.iteration).items()
+            },
             **{f"train/{name}": v for name, v in self.air.model.likelihood.metrics().items()},
         }

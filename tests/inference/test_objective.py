@@ -44,7 +44,7 @@ def test_all_but_the_likelihood_counts_as_much_as_asked(background):
 
     def weighted(*weight):
         torch.manual_seed(1)
-        objective = Objective(MarginalELBO(), [Constant()])
+        objective = Objective(MarginalELBO(), [Constant()], ["rest_weight"][: len(weight)])
         loss, metrics, _ = objective(air, batch, probabilities, *weight)
         return loss, metrics, torch.autograd.grad(loss, list(air.parameters()), allow_unused=True)
 
@@ -64,20 +64,22 @@ def test_all_but_the_likelihood_counts_as_much_as_asked(background):
 )
 def test_a_recording_takes_the_weight_of_each_iteration(compiled):
     air, batch, probabilities = tiny(), torch.rand(4, 6, 6), torch.tensor([0.6, 0.3])
-    recorded = RecordedGradients(Objective(MarginalELBO()), air, compiled=compiled)
+    objective = Objective(MarginalELBO(), scheduled=["rest_weight"])
+    recorded = RecordedGradients(objective, air, compiled=compiled)
     for weight in (0.25, 0.5, 1.0):
         settings = probabilities, torch.tensor(weight)
         torch.manual_seed(1)
         played = recorded(batch, *settings)["loss"]
         torch.manual_seed(1)
-        torch.testing.assert_close(played, Objective(MarginalELBO())(air, batch, *settings).loss)
+        torch.testing.assert_close(played, objective(air, batch, *settings).loss)
 
 
 def test_the_weight_rises_in_a_straight_line_and_stays():
     warm_up = ("inference.warm_up_start=0.2", "inference.warm_up_iterations=100")
     inference = compose_config(warm_up).inference
-    assert [inference.rest_weight(i) for i in (0, 50, 100, 900)] == pytest.approx([0.2, 0.6, 1, 1])
-    assert compose_config(()).inference.rest_weight(0) is None
+    weights = [inference.scheduled(i)["rest_weight"] for i in (0, 50, 100, 900)]
+    assert weights == pytest.approx([0.2, 0.6, 1, 1])
+    assert compose_config(()).inference.scheduled(0) == {}
     for wrong in (
         "inference.warm_up_start=0",
         "inference.warm_up_start=1.5",
