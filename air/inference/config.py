@@ -157,9 +157,13 @@ BaselineConfig = Annotated[
 class EstimatorConfig:
     """What every option of `inference` has; an estimator narrows what has no meaning for it."""
 
+    kind: str
     baseline: BaselineConfig
     warm_up_start: PositiveShare  # weight of all but the likelihood at first
     warm_up_iterations: Count  # in which it rises to 1; 0: it is 1 throughout
+
+    # Whether absent objects must leave the objective, as where the count is not drawn.
+    masked_only: ClassVar[bool] = True
 
     def scheduled(self, iteration: int) -> dict[str, float]:
         """Return what changes from iteration to iteration, always of the same names.
@@ -186,6 +190,11 @@ class EstimatorConfig:
 
     def check(self, model: ModelConfig) -> None:
         """Raise `ConfigError` if the estimator is not defined for a model."""
+        if self.masked_only and not model.use_masking:
+            raise ConfigError(
+                f"model.use_masking: must be true with inference={self.kind}, which is defined for "
+                "the masked objective only, got False; inference=reinforce trains without masking"
+            )
 
     def build(self) -> Estimator:
         """Return a new estimator."""
@@ -199,14 +208,6 @@ class MarginalConfig(EstimatorConfig):
     kind: Literal["marginal"]
     baseline: NoBaselineConfig
 
-    def check(self, model: ModelConfig) -> None:
-        """Raise `ConfigError` if absent objects would stay in the objective."""
-        if not model.use_masking:
-            raise ConfigError(
-                "model.use_masking: must be true with inference=marginal, which is defined for the "
-                "masked objective only, got False; inference=reinforce trains without masking"
-            )
-
     def build(self) -> Estimator:
         """Return a new estimator."""
         from air.inference.marginal import MarginalELBO
@@ -219,6 +220,8 @@ class ReinforceConfig(EstimatorConfig):
     """The paper's score-function gradient for z_pres."""
 
     kind: Literal["reinforce"]
+
+    masked_only: ClassVar[bool] = False
 
     @property
     def remarks(self) -> list[str]:
@@ -239,4 +242,136 @@ class ReinforceConfig(EstimatorConfig):
         return ReinforceELBO()
 
 
-InferenceConfig = Annotated[MarginalConfig | ReinforceConfig, Field(discriminator="kind")]
+@strict
+class IWAEConfig(EstimatorConfig):
+    """The importance-weighted bound of several paths, with the count summed out of each."""
+
+    kind: Literal["iwae"]
+    baseline: NoBaselineConfig
+    num_particles: PositiveInt
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        from air.inference.iwae import ImportanceWeightedELBO
+
+        return ImportanceWeightedELBO(self.num_particles)
+
+
+@strict
+class DReGConfig(EstimatorConfig):
+    """The same bound, with a doubly reparameterised gradient."""
+
+    kind: Literal["dreg"]
+    baseline: NoBaselineConfig
+    num_particles: PositiveInt
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        from air.inference.dreg import DoublyReparameterizedELBO
+
+        return DoublyReparameterizedELBO(self.num_particles)
+
+
+@strict
+class VIMCOConfig(EstimatorConfig):
+    """The importance-weighted bound with drawn counts, each particle a baseline of the others."""
+
+    kind: Literal["vimco"]
+    baseline: NoBaselineConfig
+    num_particles: Annotated[int, Field(ge=2)]
+
+    masked_only: ClassVar[bool] = False
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        from air.inference.vimco import VIMCO
+
+        return VIMCO(self.num_particles)
+
+
+@strict
+class RWSConfig(EstimatorConfig):
+    """Reweighted wake-sleep: wake-theta for the model, wake-phi and sleep-phi for the guide."""
+
+    kind: Literal["rws"]
+    baseline: NoBaselineConfig
+    num_particles: PositiveInt
+    wake_share: Share  # of wake-phi in what the guide follows; the rest is of sleep-phi
+
+    masked_only: ClassVar[bool] = False
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        from air.inference.rws import ReweightedWakeSleep
+
+        return ReweightedWakeSleep(self.num_particles, self.wake_share)
+
+
+@strict
+class RelaxedConfig(EstimatorConfig):
+    """Presences between 0 and 1, from the Concrete distribution: no bound."""
+
+    kind: Literal["relaxed"]
+    baseline: NoBaselineConfig
+    temperature_start: PositiveReal
+    temperature_end: PositiveReal
+    temperature_iterations: Count  # in which it falls from one to the other, by equal factors
+    straight_through: bool  # presences of 0 or 1, with the gradient of those in between
+
+    def scheduled(self, iteration: int) -> dict[str, float]:
+        """Return the temperature too; see `EstimatorConfig`."""
+        from air.model.count_prior import annealed
+
+        share = iteration / self.temperature_iterations if self.temperature_iterations else 1.0
+        start, end = self.temperature_start, self.temperature_end
+        temperature = annealed(start, end, share, is_linear=False)
+        return {**super().scheduled(iteration), "temperature": temperature}
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        from air.inference.relaxed import RelaxedELBO
+
+        return RelaxedELBO(self.temperature_start, self.straight_through)
+
+
+@strict
+class RebarConfig(EstimatorConfig):
+    """The score function less a relaxed control variate."""
+
+    kind: Literal["rebar"]
+    baseline: NoBaselineConfig
+    temperature: PositiveReal
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        from air.inference.rebar import RebarELBO
+
+        return RebarELBO(self.temperature)
+
+
+@strict
+class MVDConfig(EstimatorConfig):
+    """Measure-valued derivatives of z_pres."""
+
+    kind: Literal["mvd"]
+    baseline: NoBaselineConfig
+
+    def build(self) -> Estimator:
+        """Return a new estimator."""
+        from air.inference.mvd import MeasureValuedELBO
+
+        return MeasureValuedELBO()
+
+
+InferenceConfig = Annotated[
+    MarginalConfig
+    | ReinforceConfig
+    | IWAEConfig
+    | DReGConfig
+    | VIMCOConfig
+    | RWSConfig
+    | RelaxedConfig
+    | RebarConfig
+    | MVDConfig,
+    Field(discriminator="kind"),
+]

@@ -54,13 +54,10 @@ class CountTerms(NamedTuple):
         parts = {"likelihood": (q * self.log_likelihood).sum() * self.scale}
         return parts | {name: (q * term).sum() * self.kl_scale for name, term in kl.items()}
 
-    def rewards(self) -> Tensor:
-        """Return log p(x | n) less the KL divergences but that of n, (T + 1, N), per image."""
-        return self.log_likelihood - self.kl_weight * sum(self.kl.values())
-
-    def kl_pres(self) -> Tensor:
-        """Return the KL divergence of the count from its prior, (N,)."""
-        return (self.log_q.exp() * (self.log_q - self.log_prior)).sum(0)
+    def elbo(self) -> Tensor:
+        """Return the ELBO of each image along this path, (N,)."""
+        rest = self.log_prior - self.log_q - sum(self.kl.values())
+        return (self.log_q.exp() * (self.log_likelihood + self.kl_weight * rest)).sum(0)
 
     @property
     def kl_weight(self) -> float | Tensor:
@@ -112,11 +109,7 @@ def count_terms(
         latent, _, t = name.rpartition("_")
         present = None
         if latent_of(name) == latent:
-            if prior.batch_shape == q.batch_shape:
-                raise ValueError(
-                    "the count can be summed out of the masked objective only, but "
-                    f"{name} is not masked: use_masking must be True"
-                )
+            check_masked(name, q, prior)
             present = staircases[at_step(Z_PRES, int(t))].squeeze(-1) > 0
         of = kl_name(latent_of(name) or name)
         kl[of] = kl.get(of, 0.0) + divergence(q, prior, value, present)
@@ -129,3 +122,18 @@ def count_terms(
         kl_scale=sites[at_step(Z_PRES, 0)]["scale"],
         path=path,
     )
+
+
+def check_masked(name: str, q: TorchDistribution, prior: TorchDistribution) -> None:
+    """Refuse a prior that is not the presences' own: without masking, the objective is another one.
+
+    What follows the last object would enter along another path than that with every object.
+
+    Raises:
+        ValueError: the model does not mask the latents of absent objects.
+    """
+    if prior.batch_shape == q.batch_shape:
+        raise ValueError(
+            "this estimator is defined for the masked objective only, but "
+            f"{name} is not masked: use_masking must be True"
+        )

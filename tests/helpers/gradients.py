@@ -22,16 +22,17 @@ def taken(gradients, model, batches, seed=0, probabilities=PROBABILITIES):
     return results, torch.rand(1).item()
 
 
-def along_the_gradient(air, images):
+def along_the_gradient(air, images, estimator=None):
     """Return the length of a loss's gradient, and the slope of the loss along it, noise the same.
 
     They are equal where the gradient has no bias.
     """
     parameters = list(air.parameters())
+    estimator = estimator or MarginalELBO()
 
     def loss():
         torch.manual_seed(7)
-        return MarginalELBO().estimate(air.model, air.guide, images).loss
+        return estimator.estimate(air.model, air.guide, images).loss
 
     gradient = torch.autograd.grad(loss(), parameters, materialize_grads=True)
     length = torch.cat([each.flatten() for each in gradient]).norm()

@@ -9,7 +9,6 @@ import torch
 from air.acceleration.recording import RecordedGradients
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
-from air.inference.reinforce import ReinforceELBO
 from air.inference.sleep import SleepPhase
 from air.model.config import (
     BernoulliConfig,
@@ -23,6 +22,7 @@ from air.model.config import (
     SumConfig,
     VAEConfig,
 )
+from tests.helpers.estimators import ESTIMATORS
 from tests.helpers.gradients import along_the_gradient
 from tests.helpers.models import tiny
 
@@ -96,11 +96,13 @@ def test_every_two_options_meet():
 
 
 @pytest.mark.parametrize("kinds", KINDS)
-@pytest.mark.parametrize("estimator", [MarginalELBO, ReinforceELBO])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_svi_trains_all_of_it(kinds, estimator):
-    air = tiny(**kinds, use_baselines=estimator is ReinforceELBO)
+    air = tiny(**kinds, use_baselines=estimator == "reinforce")
     before = {name: value.clone() for name, value in air.named_parameters()}
-    svi = pyro.infer.SVI(air.model, air.guide, pyro.optim.Adam({"lr": 0.1}), estimator())
+    svi = pyro.infer.SVI(
+        air.model, air.guide, pyro.optim.Adam({"lr": 0.1}), ESTIMATORS[estimator]()
+    )
     for _ in range(3):
         svi.step(batch_of(kinds, 8), batch_size=4)
     unchanged = {name for name, value in air.named_parameters() if torch.equal(value, before[name])}

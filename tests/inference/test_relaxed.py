@@ -1,0 +1,98 @@
+"""The relaxation: its gradient is that of what it computes, and how far that is from the ELBO."""
+
+import pytest
+import torch
+
+from air.cli.compose import compose_config
+from air.inference.marginal import MarginalELBO
+from air.inference.objective import Objective
+from air.inference.rebar import given
+from air.inference.relaxed import RelaxedELBO
+from air.model.config import BernoulliConfig, OverConfig, VAEConfig
+from tests.helpers.gradients import along_the_gradient
+from tests.helpers.models import tiny
+from tests.helpers.monte_carlo import SIGMAS, assert_same_mean, monte_carlo
+
+PRIOR = {"z_pres_prior_p": lambda t: (0.6, 0.3, 0.2)[t]}
+KINDS = [
+    pytest.param({}, id="seed"),
+    pytest.param(
+        {
+            "background": VAEConfig("vae", z_background_size=2, encoder_net=[], decoder_net=[]),
+            "compositing": OverConfig("over"),
+        },
+        id="vae-over",
+    ),
+    pytest.param(
+        {"compositing": OverConfig("over"), "likelihood": BernoulliConfig("bernoulli", 0.01)},
+        id="bernoulli",
+    ),
+]
+
+
+@pytest.fixture
+def images():
+    return torch.rand(2, 6, 6).round()
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize("temperature", [0.3, 2.0])
+def test_its_gradient_is_that_of_its_value(images, kinds, temperature):
+    air = tiny(num_steps=3, **kinds).double()
+    length, slope = along_the_gradient(air, images.double(), RelaxedELBO(temperature))
+    assert slope == pytest.approx(length, rel=1e-6)
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_straight_through_it_has_the_value_of_the_elbo(images, kinds):
+    air = tiny(**kinds)
+    marginal = monte_carlo(MarginalELBO(), air, images, chunks=16, copies=300, **PRIOR)
+    straight = monte_carlo(RelaxedELBO(0.5, True), air, images, chunks=16, copies=1500, **PRIOR)
+    assert_same_mean(marginal[0], straight[0])
+
+
+def test_it_nears_the_elbo_as_the_temperature_falls(images):
+    air, distances = tiny(), []
+    loss, slope = monte_carlo(MarginalELBO(), air, images, chunks=16, copies=300, **PRIOR)
+    for temperature in (0.5, 0.05):
+        estimator = RelaxedELBO(temperature)
+        found = monte_carlo(estimator, air, images, chunks=16, copies=1500, **PRIOR)
+        distances.append(((found[0][0] - loss[0]).abs().item(), (found[1][0] - slope[0]).norm()))
+    for warm, cold in zip(*distances, strict=True):
+        assert cold < 0.3 * warm
+
+
+def test_the_temperature_falls_by_equal_factors_and_reaches_the_estimator():
+    config = compose_config(
+        (
+            "inference=relaxed",
+            "inference.temperature_start=0.8",
+            "inference.temperature_end=0.2",
+            "inference.temperature_iterations=100",
+            "inference.warm_up_iterations=10",
+            "sleep=none",
+        )
+    )
+    schedule = [config.inference.scheduled(i) for i in (0, 50, 100, 900)]
+    assert [each["temperature"] for each in schedule] == pytest.approx([0.8, 0.4, 0.2, 0.2])
+    assert [each["rest_weight"] for each in schedule] == [1.0] * 4
+    objective, air, batch = config.build_objective(), tiny(), torch.rand(3, 6, 6)
+    probabilities = torch.tensor([0.6, 0.3])
+    for temperature in (0.8, 0.2):
+        torch.manual_seed(1)
+        found = objective(air, batch, probabilities, torch.tensor(1.0), torch.tensor(temperature))
+        torch.manual_seed(1)
+        expected = Objective(RelaxedELBO(temperature))(air, batch, probabilities)
+        torch.testing.assert_close(found.loss, expected.loss)
+
+
+def test_given_its_sign_the_noisy_logit_is_distributed_as_without():
+    """z̃ drawn for b, and b for z, together give z: REBAR has no bias for this alone."""
+    torch.manual_seed(0)
+    logits = torch.full((200_000,), 0.7)
+    b = torch.bernoulli(logits.sigmoid())
+    z = given(b, logits)
+    assert ((z > 0) == (b > 0)).all()
+    for quantile in (0.1, 0.4, 0.9):
+        below = (z < torch.tensor(quantile).logit() + 0.7).double().mean().item()
+        assert abs(below - quantile) < SIGMAS * (quantile * (1 - quantile) / len(z)) ** 0.5
