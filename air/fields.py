@@ -48,7 +48,18 @@ def _number_or_auto(value: Any, validated: ValidatorFunctionWrapHandler) -> Any:
 Auto = Literal["auto"]  # found from the training images, at the start of a run
 PositiveRealOrAuto = Annotated[PositiveReal | Auto, WrapValidator(_number_or_auto)]
 
-WhichCheckpoint = Literal["latest", "best"]  # of a run
+
+def _named_or_iteration(value: Any, validated: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validated(value)
+    except ValidationError:
+        message = "Input should be latest, best or the iteration of a checkpoint that was kept"
+        raise PydanticCustomError("which_checkpoint", message) from None
+
+
+WhichCheckpoint = Annotated[  # of a run
+    Literal["latest", "best"] | Count, WrapValidator(_named_or_iteration)
+]
 
 
 def expanded(path: str) -> str:

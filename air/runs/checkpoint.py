@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,8 @@ class Checkpoint:
     format: int = CHECKPOINT_FORMAT
 
 
-def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> None:
-    """Write a numbered checkpoint, whole or not at all, and drop all before the last two.
+def save_checkpoint(run_dir: Path, checkpoint: Checkpoint, keep_at: Sequence[int] = ()) -> None:
+    """Write a numbered checkpoint, whole or not at all, and drop those before the last two.
 
     A run that went back to an earlier checkpoint drops the later ones here too, and not before it
     has got further by itself.
@@ -70,15 +70,17 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint) -> None:
     Args:
         run_dir: the run's folder.
         checkpoint: what to keep.
+        keep_at: iterations whose checkpoints stay.
 
     Raises:
         WriteError: it cannot be written; the earlier ones are as they were.
     """
-    path = run_dir / CHECKPOINTS_FOLDER / f"{checkpoint.iteration:08d}.pt"
+    path = numbered_checkpoint(run_dir, checkpoint.iteration)
     write_checkpoint(path, checkpoint)
     files = numbered_checkpoints(run_dir)
-    kept = [file for file in files if file <= path][-_KEEP:]
-    for old in set(files) - set(kept):
+    so_far = [file for file in files if file <= path]
+    kept = {*so_far[-_KEEP:], *(file for file in so_far if int(file.stem) in keep_at)}
+    for old in set(files) - kept:
         old.unlink()
 
 
@@ -153,6 +155,11 @@ def holds_pyro_weights(content: Any) -> bool:
     return isinstance(content, dict) and {"z_where_loc_prior", "rnn.weight_ih"} <= content.keys()
 
 
+def numbered_checkpoint(run_dir: Path, iteration: int) -> Path:
+    """Return where the checkpoint of an iteration is, if it was saved and kept."""
+    return run_dir / CHECKPOINTS_FOLDER / f"{iteration:08d}.pt"
+
+
 def numbered_checkpoints(run_dir: Path) -> list[Path]:
     """Return a run's checkpoint files by iteration, without the best one."""
     return sorted((run_dir / CHECKPOINTS_FOLDER).glob("[0-9]*.pt"))
@@ -211,18 +218,28 @@ def open_checkpoint(run_dir: Path, which: WhichCheckpoint = "latest") -> tuple[P
 
     Args:
         run_dir: the run's folder.
-        which: the last one, or the one that did best on held-out images.
+        which: the last one, the one that did best on held-out images, or that of an iteration.
 
     Raises:
-        CheckpointError: there is none yet, or `which` is neither; also as `read_latest`.
+        CheckpointError: there is none yet, none of that iteration, or `which` is nothing of the
+            kind; also as `read_latest`.
     """
     if which == "latest":
         found = read_latest(run_dir)
     elif which == "best":
         path = best_checkpoint(run_dir)
         found = (path, read_checkpoint(path)) if path.exists() else None
+    elif isinstance(which, int) and not isinstance(which, bool):
+        path = numbered_checkpoint(run_dir, which)
+        if not path.exists():
+            kept = ", ".join(str(int(file.stem)) for file in numbered_checkpoints(run_dir))
+            raise CheckpointError(
+                f"which: must be latest, best or an iteration whose checkpoint {run_dir} has, "
+                f"{kept or 'of which there is none'}, got {which}"
+            )
+        found = path, read_checkpoint(path)
     else:
-        raise CheckpointError(f"which: must be latest or best, got {which!r}")
+        raise CheckpointError(f"which: must be latest, best or an iteration, got {which!r}")
     if found is None:
         raise CheckpointError(f"{run_dir}: has no {'best ' * (which == 'best')}checkpoint yet")
     return found
@@ -277,7 +294,8 @@ def load(
     Args:
         run_dir_or_checkpoint: a run's folder, or a checkpoint file.
         device: where to put it.
-        which: of a folder: the last checkpoint, or the one that did best on held-out images.
+        which: of a folder: the last checkpoint, the one that did best on held-out images, or that
+            of an iteration.
 
     Returns:
         The model, in evaluation mode.

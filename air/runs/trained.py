@@ -60,7 +60,8 @@ def open_run(folder: str | Path, which: WhichCheckpoint = "latest") -> TrainedRu
 
     Args:
         folder: the run's.
-        which: the last checkpoint, or the one that did best on held-out images.
+        which: the last checkpoint, the one that did best on held-out images, or that of an
+            iteration.
 
     Raises:
         RunFolderError: it holds no run.

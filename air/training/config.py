@@ -28,6 +28,7 @@ class TrainConfig:
     eval_every: PositiveInt
     eval_size: PositiveInt  # held-out images of evaluations on the way; the last one takes all
     save_every: PositiveInt
+    keep_at: list[Count]  # iterations whose checkpoints stay, beside the last two; 0: fresh weights
     num_pictures: Count  # scenes in each picture
     step: Literal["eager", "recorded", "compiled"]  # by Pyro's handlers, or played back
     threads: PositiveInt  # of PyTorch, in each operation; other numbers round differently

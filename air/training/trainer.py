@@ -119,6 +119,8 @@ class Trainer:
         train = self.config.train
         self._totals.start_clock()
         self._interruption = interruption
+        if self.iteration in train.keep_at:
+            self.save()
         with Progress(
             train.num_iterations, self.iteration, shown=self.processes.is_first
         ) as progress:
@@ -133,7 +135,7 @@ class Trainer:
                     if self.iteration % train.eval_every == 0 and not last:
                         evaluation = self.evaluate(self._few)
                         progress.show(self.iteration, **evaluation.in_short())
-                    if self.iteration % train.save_every == 0:
+                    if self.iteration % train.save_every == 0 or self.iteration in train.keep_at:
                         self.save()
                 if self._is_to_stop():  # nothing that was due here is left out
                     number = self.processes.highest(interruption.signal or 0)
@@ -179,7 +181,8 @@ class Trainer:
             NonFiniteLossError: a parameter is not finite.
         """
         if self._saved_at != self.iteration:
-            self._write(lambda checkpoint: save_checkpoint(self.run_dir, checkpoint))
+            keep_at = self.config.train.keep_at
+            self._write(lambda checkpoint: save_checkpoint(self.run_dir, checkpoint, keep_at))
             self._saved_at = self.iteration
 
     def _write(self, write: Callable[[Checkpoint], None]) -> None:

@@ -157,7 +157,9 @@ def test_a_run_keeps_its_best_and_gives_it_back(uneven, tmp_path, scored):
     kept = air.load(best_checkpoint(tmp_path))
     assert all(map(torch.equal, best.state_dict().values(), kept.state_dict().values()))
     assert not torch.equal(best.guide.attention.score.weight, latest.guide.attention.score.weight)
-    with pytest.raises(CheckpointError, match="which: must be latest or best, got 'last'"):
+    with pytest.raises(
+        CheckpointError, match="which: must be latest, best or an iteration, got 'last'"
+    ):
         air.load(tmp_path, which="last")
     logged = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "val/elbo" in line]
     assert [line["best/iteration"] for line in logged] == [3, 6, 6]

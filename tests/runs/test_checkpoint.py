@@ -40,6 +40,19 @@ def test_the_last_two_are_kept(tmp_path):
     assert read_latest(tmp_path)[1].iteration == 100
 
 
+def test_those_that_are_to_be_kept_stay_beside_the_last_two_and_are_found(tmp_path):
+    models = {iteration: tiny() for iteration in (0, 5, 10, 15, 20)}
+    for iteration, model in models.items():
+        save_checkpoint(tmp_path, checkpoint_of(model, iteration), keep_at=[0, 10, 17])
+    assert [int(file.stem) for file in numbered_checkpoints(tmp_path)] == [0, 10, 15, 20]
+    images = torch.rand(2, 6, 6)
+    for which, iteration in ((0, 0), (10, 10), ("latest", 20)):
+        found = air.load(tmp_path, which=which).infer(images).count_probs
+        assert torch.equal(found, models[iteration].infer(images).count_probs)
+    with pytest.raises(CheckpointError, match=r"which: must be .* has, 0, 10, 15, 20, got 5"):
+        air.load(tmp_path, which=5)
+
+
 def flip_a_bit(content):
     middle = len(content) // 2  # in a tensor
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
