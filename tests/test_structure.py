@@ -1,6 +1,7 @@
 """The structure of the package, read off its imports: data flows one way."""
 
 import ast
+import configparser
 import subprocess
 import sys
 
@@ -181,6 +182,21 @@ def test_what_is_slow_is_imported_late(module, absent):
     code = f"import sys, {module}; print(*(set({absent.split()}) & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not found.stdout.split()
+
+
+def test_whatever_the_code_reads_is_installed_with_it():
+    """A package that is not installed in place has of data files what setup.cfg names alone."""
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    patterns = [
+        f"{package.replace('.', '/')}/{pattern}"
+        for package, line in setup["options.package_data"].items()
+        for pattern in line.split(", ")
+    ]
+    for path in (REPOSITORY / "air").rglob("*"):
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".md"):
+            name = path.relative_to(REPOSITORY)
+            assert any(name.match(pattern) for pattern in patterns), name
 
 
 def test_no_experiment_lacks_its_command():

@@ -37,7 +37,7 @@ def serve(config: DemoConfig) -> None:
         )
         url = f"http://{config.host}:{connection.getsockname()[1]}"
         print(url, flush=True)
-        log.info("run %s at iteration %d; stop with Ctrl-C", run.folder, run.iteration)
+        log.info("run %s at iteration %d; stop with Ctrl-C", config.run, run.iteration)
         if config.open_browser:
             webbrowser.open(url)
         server.run(sockets=[connection])

@@ -23,7 +23,7 @@ from air.evaluation.config import EvaluateConfig
 from air.evaluation.interval import HIGH, LOW
 from air.evaluation.subject import Measurement, build_subject, load_evaluator
 from air.fields import config_values
-from air.runs.files import write_whole
+from air.runs.files import make_folder, write_whole
 from air.runs.lock import held
 from air.runs.trained import TrainedRun, open_run
 from air.tracking.config import WandbConfig
@@ -50,13 +50,14 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Measurement]:
     """
     evaluators = {name: load_evaluator(name) for name in config.evaluators}
     run = open_run(config.run, config.which)
-    output = output_file(config)
-    if not output.parent.is_dir():
+    output = output_file(config, run.folder)
+    if config.output is not None and not output.parent.is_dir():
         raise ConfigError(f"output: must be a file in a folder that exists, got {output}")
     if config.track:
         _tracking(run).check()
     with computing_with(run.config.train.threads), pyro.validation_enabled(False):
         subject = build_subject(run, config)
+        make_folder(output.parent)  # a shipped model's is not there at first
         metrics: dict[str, Measurement] = {}
         for name, evaluator in tqdm(evaluators.items(), desc="evaluators", leave=False):
             torch.manual_seed(config.seed)
@@ -73,11 +74,16 @@ def evaluate_run(config: EvaluateConfig) -> dict[str, Measurement]:
     return metrics
 
 
-def output_file(config: EvaluateConfig) -> Path:
-    """Return where the metrics go; other data than the run's own has a file of its own."""
+def output_file(config: EvaluateConfig, folder: Path) -> Path:
+    """Return where the metrics go; other data than the run's own has a file of its own.
+
+    Args:
+        config: which may say where.
+        folder: of the run, where they go otherwise.
+    """
     if config.output is not None:
         return Path(config.output)
-    return Path(config.run) / f"{_RESULT_FILE}{_other_data(config)}.json"
+    return folder / f"{_RESULT_FILE}{_other_data(config)}.json"
 
 
 def _other_data(config: EvaluateConfig) -> str:
@@ -131,7 +137,7 @@ def _write(
     output: Path, config: EvaluateConfig, run: TrainedRun, metrics: dict[str, Measurement]
 ) -> None:
     content = {
-        "run": str(run.folder),
+        "run": config.run,
         "iteration": run.iteration,
         "settings": config_values(config),
         "metrics": {name: _plain(value) for name, value in metrics.items()},
@@ -157,6 +163,7 @@ def _tracking(run: TrainedRun) -> WandbConfig:
 
 def _track(config: EvaluateConfig, run: TrainedRun, metrics: dict[str, Measurement]) -> None:
     """Put the numbers into the summary of the run on W&B, and the confusion matrix beside them."""
+    make_folder(run.folder)
     with held(run.folder):  # a run in training is writing to W&B itself
         tracker = _tracking(run).build(run.folder, config_values(run.config))
         if isinstance(tracker, NullTracker):

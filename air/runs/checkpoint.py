@@ -6,7 +6,7 @@ import io
 import logging
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from air.fields import WhichCheckpoint
 from air.model.air import AIR
 from air.runs.files import naming, write_whole
 from air.runs.folder import CHECKPOINTS_FOLDER
+from air.runs.shipped import SHIPPED_MODELS, shipped_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,34 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     content = io.BytesIO()  # torch's own errors about a full disk say neither file nor reason
     torch.save(asdict(checkpoint), content)
     write_whole(path, content.getbuffer())
+
+
+def save_weights(run_dir: str | Path, path: str | Path) -> None:
+    """Write a run's last model as one small file for `load`, from which no run can be resumed.
+
+    How the run was tracked is left out too, as it may name an account.
+
+    Args:
+        run_dir: the run's folder.
+        path: the checkpoint file to write.
+
+    Raises:
+        CheckpointError: as `open_checkpoint`.
+        WriteError: it cannot be written; what was there still is.
+    """
+    _, checkpoint = open_checkpoint(Path(run_dir))
+    weights = replace(
+        checkpoint,
+        config={**checkpoint.config, "tracking": {"kind": "none"}},
+        optimizer={},
+        random_states={},
+        moving_averages={},
+        best=None,
+        sums={},
+        num_summed=0,
+        collapse={},
+    )
+    write_checkpoint(Path(path), weights)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -292,7 +321,8 @@ def load(
     """Give a trained model back, ready for `infer`.
 
     Args:
-        run_dir_or_checkpoint: a run's folder, or a checkpoint file.
+        run_dir_or_checkpoint: a run's folder, a checkpoint file or, where there is neither, the
+            name of a shipped model: multi_mnist.
         device: where to put it.
         which: of a folder: the last checkpoint, the one that did best on held-out images, or that
             of an iteration.
@@ -304,7 +334,12 @@ def load(
         CheckpointError: there is no such checkpoint, or it is damaged. Of a folder's last two,
             the one before is used if the last is damaged, with a warning.
     """
-    path = Path(run_dir_or_checkpoint)
+    path = shipped_checkpoint(run_dir_or_checkpoint) or Path(run_dir_or_checkpoint)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: no such checkpoint; must be a run's folder, a checkpoint file or a shipped "
+            f"model ({', '.join(SHIPPED_MODELS)})"
+        )
     if path.is_dir():
         path, checkpoint = open_checkpoint(path, which)
     else:

@@ -25,6 +25,7 @@ from air.config.quoting import to_paste
 from air.errors import RunFolderError
 from air.runs.files import PARTIAL, write_whole
 from air.runs.lock import held
+from air.runs.shipped import SHIPPED_MODELS
 
 log = logging.getLogger(__name__)
 
@@ -67,21 +68,26 @@ def claimed(run_dir: Path, resume: bool) -> Iterator[None]:
                 handler.close()
 
 
-def check_run_folder(run_dir: Path, resume: bool, key: str = "resume") -> None:
+def holds_run(folder: Path) -> bool:
+    """Return whether a run has been started in a folder."""
+    return (folder / CONFIG_FILE).exists()
+
+
+def check_run_folder(run_dir: Path, resume: bool) -> None:
     """Raise `RunFolderError` if the folder holds a run and should not, or holds none and should.
 
     Args:
         run_dir: the folder.
         resume: whether it must hold a run.
-        key: of the configuration, which names a folder that must hold one.
     """
     if run_dir.exists() and not run_dir.is_dir():
-        name = f"{key}: {run_dir}" if resume else str(run_dir)
+        name = f"resume: {run_dir}" if resume else str(run_dir)
         raise RunFolderError(f"{name}: must be a folder, got a file")
-    holds_run = (run_dir / CONFIG_FILE).exists()
-    if resume and not holds_run:
-        raise RunFolderError(f"{key}: {run_dir} holds no run (it has no {CONFIG_FILE})")
-    if holds_run and not resume:
+    if resume and not holds_run(run_dir):
+        shipped = run_dir.name in SHIPPED_MODELS
+        hint = "; the shipped model of that name cannot be trained further" if shipped else ""
+        raise RunFolderError(f"resume: {run_dir} holds no run (it has no {CONFIG_FILE}){hint}")
+    if holds_run(run_dir) and not resume:
         raise RunFolderError(
             f"{run_dir}: already holds a run, which is never overwritten; "
             f"continue it with {to_paste('resume', run_dir)}, or choose another folder"
@@ -103,8 +109,7 @@ def write_config(run_dir: Path, values: dict[str, Any], overrides: list[str]) ->
         WriteError: one of the files cannot be written.
     """
     # Without config.yaml the folder was no run yet, and what is recorded never began.
-    goes_on = (run_dir / CONFIG_FILE).exists()
-    before = (read_overrides(run_dir) or []) if goes_on else []
+    before = (read_overrides(run_dir) or []) if holds_run(run_dir) else []
     write_overrides(run_dir, [*before, *overrides])
     _write_yaml(run_dir / CONFIG_FILE, values)
 
@@ -136,17 +141,13 @@ def read_overrides(run_dir: Path) -> list[str] | None:
     return [str(override) for override in overrides]
 
 
-def read_config(run_dir: Path, key: str = "resume") -> dict[str, Any]:
+def read_config(run_dir: Path) -> dict[str, Any]:
     """Return the values of the run that a folder holds.
-
-    Args:
-        run_dir: the folder.
-        key: of the configuration, which names the folder.
 
     Raises:
         RunFolderError: the folder holds no run, or its config.yaml cannot be read.
     """
-    check_run_folder(run_dir, resume=True, key=key)
+    check_run_folder(run_dir, resume=True)
     try:
         values = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -186,7 +186,7 @@ def test_grey_files_of_a_model_in_colour_and_the_other_way(run, root, smoke_run,
     [
         ([], "images: is required, but missing"),
         (["images=nowhere"], "images: nowhere: must be a folder of PNG or JPEG files, got nothing"),
-        (["images={files}", "run=nowhere"], "run: nowhere holds no run"),
+        (["images={files}", "run=nowhere"], "run: must be a run's folder"),
         (["images={files}", "output={run}"], "output: must be a new or empty folder"),
         (["images={files}", "size=5"], "size: must have images of 24 pixels as in training, got 5"),
         (["images={files}", "fit=stretch"], "fit: must be 'pad' or 'crop', got 'stretch'"),

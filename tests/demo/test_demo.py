@@ -370,7 +370,7 @@ def test_the_script_finds_its_elements():
 
 def test_the_command_serves_the_page_until_ctrl_c(smoke_run):
     before = sorted(path.name for path in smoke_run.iterdir())
-    with served(smoke_run) as (url, process):
+    with served(f"run={smoke_run}") as (url, process):
         with urlopen(url) as page:
             assert "Attend, Infer, Repeat" in page.read().decode()
         with urlopen(f"{url}/api/model") as answer:
@@ -382,11 +382,27 @@ def test_the_command_serves_the_page_until_ctrl_c(smoke_run):
     assert sorted(path.name for path in smoke_run.iterdir()) == before
 
 
+def test_without_a_run_the_page_shows_the_shipped_model():
+    with served() as (url, _):
+        with urlopen(f"{url}/api/model") as answer:
+            described = json.load(answer)
+        with urlopen(f"{url}/api/digits/0") as answer:
+            digits = [np.array(digit["pixels"], np.uint8).squeeze() for digit in json.load(answer)]
+        size = round(described["digit_size"])
+        scene = Image.new("L", (50, 50))
+        for digit, place in ((digits[3], (2, 2)), (digits[8], (26, 26))):
+            scene.paste(Image.fromarray(digit).resize((size, size)), place)
+        asked = {"pixels": listed(np.array(scene)), "num_steps": None}
+        with urlopen(f"{url}/api/infer", json.dumps(asked).encode()) as answer:
+            found = json.load(answer)
+    assert described["run"] == "multi_mnist"
+    assert found["count"] == 2
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "run: is required, but missing"),
-        (["run=nowhere"], "error: run: nowhere holds no run"),
+        (["run=nowhere"], "error: run: must be a run's folder"),
         (["run={empty}"], "has no checkpoint yet"),
         (["run={run}", "port={taken}"], "port: {taken} on 127.0.0.1 cannot be used (Address alre"),
         (["run={run}", "port=65536"], "port: must be less than 65536, got 65536"),

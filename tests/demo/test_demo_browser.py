@@ -69,7 +69,7 @@ def visit(browser):
 
 @pytest.fixture(scope="module")
 def url(smoke_run):
-    with served(smoke_run) as (url, _):
+    with served(f"run={smoke_run}") as (url, _):
         yield url
 
 
@@ -305,7 +305,7 @@ def test_two_digits_are_counted(visit, data_root, tmp_path):
     run = tmp_path / "run"
     overrides = ("tracking=none", "train.num_iterations=600", f"data.root={data_root}")
     train(compose_config(overrides), run, [])
-    with served(run) as (url, _):
+    with served(f"run={run}") as (url, _):
         page = visit(url)
         clear(page)
         expect(page.locator("#count")).to_have_text("0")

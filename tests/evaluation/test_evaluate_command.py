@@ -112,8 +112,7 @@ def test_figures_go_to_wandb_as_a_run_of_their_own(run):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "run: is required, but missing"),
-        (["run=nowhere"], "error: run: nowhere holds no run"),
+        (["run=nowhere"], "error: run: must be a run's folder"),
         (["run={run}", "evaluators=[count]"], "evaluators.0: must be 'counts', "),
         (["run={run}", "evaluators=[]"], "evaluators: "),
         (["run={run}", "num_imagse=3"], "num_imagse: no such key; did you mean num_images?"),

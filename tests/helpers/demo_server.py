@@ -25,10 +25,10 @@ def command(*overrides, env=None):
 
 
 @contextlib.contextmanager
-def served(run):
-    """Serve a run's page on a free port: yields its URL and the process."""
+def served(*overrides):
+    """Serve a page on a free port: yields its URL and the process."""
     process = subprocess.Popen(
-        [sys.executable, SCRIPT, f"run={run}", "port=0"],
+        [sys.executable, SCRIPT, *overrides, "port=0"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -79,13 +79,12 @@ def test_samples_are_images_that_training_can_read(run, tmp_path):
 @pytest.mark.parametrize(
     ("script", "overrides", "message"),
     [
-        ("visualize", [], "run: is required, but missing"),
-        ("visualize", ["run=nowhere"], "error: run: nowhere holds no run"),
+        ("visualize", ["run=nowhere"], "error: run: must be a run's folder"),
         ("visualize", ["run={run}", "pictures=[window]"], "pictures.0: must be 'reconstruct"),
         ("visualize", ["run={run}", "formats=[jpg]"], "formats.0: must be 'png' or 'pdf'"),
         ("visualize", ["run={run}", "output={run}/train.log"], "output: must be a folder"),
         ("visualize", ["run={run}", "num_step=3"], "num_step: no such key; did you mean num_ste"),
-        ("sample", ["run=nowhere"], "error: run: nowhere holds no run"),
+        ("sample", ["run=nowhere"], "error: run: must be a run's folder"),
         ("sample", ["run={run}", "counts=[-1]"], "counts.0: must be greater than or equal to 0"),
         ("sample", ["run={run}", "counts=[]"], "counts: "),
     ],

@@ -18,7 +18,7 @@ def test_a_run_comes_with_its_model_its_configuration_and_its_prior(smoke_run):
 
 
 def test_a_folder_without_a_run_or_a_checkpoint_is_refused(tmp_path, smoke_run):
-    with pytest.raises(RunFolderError, match="holds no run"):
+    with pytest.raises(RunFolderError, match=r"^run: must be .* has no config\.yaml$"):
         open_run(tmp_path)
     write_config(tmp_path, read_config(smoke_run), [])
     with pytest.raises(CheckpointError, match="has no checkpoint yet"):
