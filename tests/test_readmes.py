@@ -5,6 +5,7 @@ import re
 import pytest
 
 from air.annotation.config import InferConfig
+from air.benchmark.config import GradientsConfig
 from air.comparison.config import CompareConfig
 from air.config.keys import schema_keys
 from air.config.schema import Config
@@ -25,6 +26,7 @@ OF_OTHER_COMMANDS = {
     "dashboard": DashboardConfig,
     "demo": DemoConfig,
     "evaluate": EvaluateConfig,
+    "gradients": GradientsConfig,
     "infer": InferConfig,
     "make_scenes": MakeScenesConfig,
     "sample": SampleConfig,

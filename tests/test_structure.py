@@ -152,7 +152,7 @@ def test_only_the_command_line_knows_hydra():
     assert {name for name in knows if not is_in(name, "air.cli")} == {
         f"scripts.{name}"
         for name in ("train", "evaluate", "infer", "visualize", "sample", "demo", "dashboard")
-    } | {"scripts.compare", "scripts.make_scenes"}
+    } | {"scripts.compare", "scripts.gradients", "scripts.make_scenes"}
     assert not importers("hydra._internal")
 
 
