@@ -70,7 +70,7 @@ def groups():
     """Return the options of each group, by the group's name."""
     found = {}
     for file in sorted((REPOSITORY / "conf").rglob("*/*.yaml")):
-        if not {"hydra", "wandb_sweep"} & set(file.relative_to(REPOSITORY).parts):
+        if not {"hydra", "reproduction", "wandb_sweep"} & set(file.relative_to(REPOSITORY).parts):
             found.setdefault(file.parent.name, set()).add(file.stem)
     return found
 

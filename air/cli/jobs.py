@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 
 from air.cli.command import one_line
 from air.cli.compose import hydra_on_conf
-from air.errors import RunFolderError
+from air.errors import ConfigError, RunFolderError
 from air.runs.folder import SWEEP_FILE
 
 _GRID_SWEEPER = "BasicSweeper"  # Hydra's own: every combination of the values, in a fixed order
@@ -37,12 +37,26 @@ def sweep_jobs(sweep_dir: Path) -> list[list[str]] | None:
         return None
     params = [f"{key}={value}" for key, value in (hydra["sweeper"].get("params") or {}).items()]
     try:
+        return grid_jobs([*params, *hydra["overrides"]["task"]])
+    except ConfigError as error:
+        raise RunFolderError(f"{sweep_dir / SWEEP_FILE}: {error}") from None
+
+
+def grid_jobs(overrides: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of every job of a grid, by the job's number.
+
+    Args:
+        overrides: as behind `train.py -m`, in Hydra's own grammar.
+
+    Raises:
+        ConfigError: Hydra cannot read one of them, or it has an interval.
+    """
+    try:
         with hydra_on_conf() as config_loader:
             parser = OverridesParser.create(config_loader=config_loader)
-            parsed = parser.parse_overrides([*params, *hydra["overrides"]["task"]])
-            return _grid(parsed)
+            return _grid(parser.parse_overrides(list(overrides)))
     except HydraException as error:
-        raise RunFolderError(f"{sweep_dir / SWEEP_FILE}: {one_line(error)}") from None
+        raise ConfigError(one_line(error)) from None
 
 
 def _grid(overrides: Sequence[Override]) -> list[list[str]]:

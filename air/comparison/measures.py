@@ -110,13 +110,20 @@ def best_value(run: Run, metric: Metric) -> float | None:
 
 def training_seconds(run: Run) -> float | None:
     """Return how long all training steps took, without evaluations and pauses, or None."""
+    return max(training_times(run).values(), default=None)
+
+
+def training_times(run: Run) -> dict[int, float]:
+    """Return how many seconds of training it took to each iteration at which that was logged."""
+    times: dict[int, float] = {}
     total, before = 0.0, 0
     for line in run.metrics:
         speed = line.get("time/steps_per_second")
         if speed:
             total += (line["iteration"] - before) / speed
             before = line["iteration"]
-    return total if before else None
+            times[before] = total
+    return times
 
 
 def spread(values: Sequence[float | None]) -> Spread:

@@ -7,7 +7,10 @@ from tests.helpers.repository import REPOSITORY
 
 CONF = REPOSITORY / "conf"
 # Hydra's own presets and W&B's sweeps have tests of their own.
-GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra", "wandb_sweep"})
+GROUPS = sorted(
+    {path.name for path in CONF.iterdir() if path.is_dir()}
+    - {"hydra", "reproduction", "wandb_sweep"}
+)
 
 
 def needs(option):

@@ -1,0 +1,167 @@
+"""RESULTS.md and its pictures, from what is kept of the runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from air.comparison.measures import Metric, curve, last_value, spread, training_times
+from air.comparison.plots import draw_curves
+from air.comparison.reading import Run
+from air.comparison.settings import ABSENT, group_runs, short
+from air.comparison.table import Row, format_table, make_rows
+from air.reproduction.archive import Archived
+from air.reproduction.config import Published, Table
+from air.runs.files import write_whole
+
+
+def write_section(file: Path, name: str, text: str) -> None:
+    """Put a table's section into a file: in the place of the one before, or at the end.
+
+    Args:
+        file: RESULTS.md; what is outside of such sections is left alone.
+        name: of the table.
+        text: the section.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    section = f"{begin}\n{text}\n{end}\n"
+    before = file.read_text(encoding="utf-8") if file.exists() else "# Results\n"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end) + "\n", re.S)
+    after, found = pattern.subn(lambda _: section, before)
+    write_whole(file, (after if found else f"{before}\n{section}").encode())
+
+
+def rows_of(runs: Sequence[Archived], table: Table) -> list[Row]:
+    """Return a row for each setting, in the order of the table's command lines."""
+    grouping = group_runs([run.as_run() for run in runs])
+    first, *others = table.columns
+    rows = make_rows(grouping, Metric(first, "max"), others)
+    order = [id(group) for group in grouping.groups]
+    return sorted(rows, key=lambda row: order.index(id(row.group)))
+
+
+def section(name: str, table: Table, runs: Sequence[Archived], picture: str | None) -> str:
+    """Return the text of a table's section.
+
+    Args:
+        name: of the table.
+        table: what it is.
+        runs: what is kept of its runs, at least one.
+        picture: the file of its curves, from RESULTS.md, if there is one.
+    """
+    commits = ", ".join(dict.fromkeys(run.commit for run in runs))
+    machines = "; ".join(dict.fromkeys(run.machine for run in runs))
+    hours = sum(run.seconds for run in runs) / 3600
+    seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
+    parts = [
+        f"## {table.title}",
+        table.about.strip(),
+        f"`python scripts/reproduce.py {name}`: {len(runs)} runs, seeds {seeds}, {hours:.1f} hours "
+        f"of training in all; {machines}; commit {commits}. Means ± standard deviations over all "
+        "seeds; *success* is the share of runs whose counts have not collapsed; seconds are of "
+        "training alone.",
+        markdown(rows_of(runs, table), table),
+    ]
+    if table.common:
+        parts.append(f"All of them: `{table.common}`.")
+    if picture is not None:
+        parts.append(f"![{table.title}]({picture})")
+    return "\n\n".join(parts)
+
+
+def markdown(rows: Sequence[Row], table: Table) -> str:
+    """Return rows as a Markdown table, with every seed, and published figures beside them."""
+    first, *others = table.columns
+    settings = list(rows[0].group.cells)
+    headers = [
+        *(setting.rpartition(".")[2] for setting in settings),
+        table.columns[first],
+        "each seed",
+        "success",
+        *(table.columns[name] for name in others),
+        *(f"after {seconds:g} s" for seconds in table.after),
+        "seconds",
+        "elsewhere",
+    ]
+    lines = []
+    for row in rows:
+        runs = row.group.runs
+        finished = [run for run in runs if run.status == "finished"]
+        each = [
+            _number(first, last_value(run, first)) if run.status == "finished" else run.status
+            for run in runs
+        ]
+        lines.append(
+            [
+                *map(short, row.group.cells.values()),
+                _mean(first, [last_value(run, first) for run in finished]),
+                ", ".join(each),
+                ABSENT if row.success_rate is None else f"{row.success_rate:.0%}",
+                *(_mean(name, [last_value(run, name) for run in finished]) for name in others),
+                *(
+                    _mean(first, [after(run, first, end) for run in finished])
+                    for end in table.after
+                ),
+                _seconds(row),
+                "; ".join(_cited(each) for each in table.published if _is_beside(each, runs[0])),
+            ]
+        )
+    for published in table.published:
+        if not published.beside:
+            blank = [""] * (len(headers) - len(settings) - 1)
+            name = [published.what, *[""] * (len(settings) - 1)] if settings else []
+            lines.append([*name, *blank, _cited(published, named=bool(name))])
+    return format_table(lines, headers, "github")
+
+
+def after(run: Run, name: str, seconds: float) -> float | None:
+    """Return a metric's last value within so many seconds of training, or None."""
+    times = training_times(run)
+    known = [
+        value for iteration, value in curve(run, name) if times.get(iteration, 1e99) <= seconds
+    ]
+    return known[-1] if known else None
+
+
+def _is_beside(published: Published, run: Run) -> bool:
+    words = set(published.beside.split())
+    return bool(words) and words <= set(run.overrides)
+
+
+def _cited(published: Published, named: bool = False) -> str:
+    what = "" if named else f"{published.what}: "
+    return f"{what}{published.value} ({published.source})"
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return ABSENT
+    if "accuracy" in name:
+        return f"{100 * value:.2f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _mean(name: str, values: Sequence[float | None]) -> str:
+    over = spread(values)
+    unit = " %" if "accuracy" in name and over.mean is not None else ""
+    mean = _number(name, over.mean)
+    return f"{mean}{unit}" if over.sd is None else f"{mean} ± {_number(name, over.sd)}{unit}"
+
+
+def _seconds(row: Row) -> str:
+    return ABSENT if row.seconds.mean is None else f"{row.seconds.mean:.0f}"
+
+
+def draw(rows: Sequence[Row], table: Table) -> Figure | None:
+    """Draw the curves over iterations and over time, the best setting first; None if none is."""
+    if not table.curves:
+        return None
+    metric = Metric(table.curves[0], "max")
+    best = sorted(rows, key=lambda row: -metric.better(row.last[metric.name].mean))
+    return draw_curves(best, table.curves, over_time=True)

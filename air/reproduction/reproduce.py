@@ -1,0 +1,89 @@
+"""Tables from their names: train what is missing, keep it as CSV, write RESULTS.md."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from air.errors import ConfigError
+from air.pictures.figure_files import save_figure
+from air.reproduction.archive import Archived, read_archive, write_archive
+from air.reproduction.config import read_table, table_names
+from air.reproduction.report import draw, rows_of, section, write_section
+from air.reproduction.running import run_sweep, sweeps_of
+
+log = logging.getLogger(__name__)
+
+RESULTS = Path("RESULTS.md")
+ARCHIVE = Path("outputs/results")
+SWEEPS = Path("outputs/reproduction")
+SMOKE = Path("outputs/reproduction/smoke")  # what stands for the repository's folder then
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        names: of tables; none: all that there are.
+        smoke: run every run for seconds, and leave the repository's results alone.
+        train: train what is missing; or else make text and pictures of what there is.
+        launch: further words for `train.py -m`: launchers, devices, trackers.
+    """
+
+    names: Sequence[str]
+    smoke: bool
+    train: bool
+    launch: Sequence[str]
+
+
+def reproduce(request: Request) -> None:
+    """Reproduce tables, one after the other.
+
+    Raises:
+        AIRError: a table or what is kept of it cannot be used; a file cannot be written.
+    """
+    names = list(request.names) or table_names()
+    tables = {name: read_table(name) for name in names}
+    sweeps = {name: sweeps_of(table, request.smoke) for name, table in tables.items()}
+    root = SMOKE if request.smoke else Path()
+    launch = list(request.launch)
+    if not any(word.startswith("tracking=") for word in launch):
+        launch.append("tracking=none")
+    missing: list[str] = []
+    for name, table in tables.items():
+        kept = {run.key: run for run in read_archive(root / ARCHIVE, name)}
+        wanted = [job for sweep in sweeps[name] for job in sweep.jobs]
+        for sweep in sweeps[name] if request.train else []:
+            if set(sweep.jobs) <= kept.keys():
+                continue
+            for run in run_sweep(sweep, table, root / SWEEPS / name, launch):
+                kept[run.key] = run
+            _keep(root, name, [kept[job] for job in wanted if job in kept])
+        runs = [kept[job] for job in wanted if job in kept]
+        missing += [
+            f"{name}: {setting} seed={seed}"
+            for setting, seed in wanted
+            if (setting, seed) not in kept
+        ]
+        if not runs:
+            continue
+        figure = draw(rows_of(runs, table), table)
+        picture = None
+        if figure is not None:
+            (file,) = save_figure(figure, root / ARCHIVE / name)
+            picture = str(file.relative_to(root))
+        write_section(root / RESULTS, name, section(name, table, runs, picture))
+        log.info("%s: written to %s", name, root / RESULTS)
+    if missing:
+        raise ConfigError(
+            f"{len(missing)} runs have not ended, the first of them {missing[0]}; the same command "
+            "continues them"
+        )
+
+
+def _keep(root: Path, name: str, runs: Sequence[Archived]) -> None:
+    if runs:
+        write_archive(root / ARCHIVE, name, runs)

@@ -1,0 +1,69 @@
+"""Reproduce tables of results; see `python scripts/reproduce.py --help`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from air.cli.arguments import refuse_unknown_options
+from air.cli.command import one_line_errors
+from air.errors import ConfigError
+from air.reproduction.config import table_names
+from air.reproduction.reproduce import Request, reproduce
+
+_FLAGS = ("smoke", "train")
+_PASSED_ON = ("hydra/launcher", "hydra.launcher", "tracking", "device", "train.step")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def arguments(words: Sequence[str]) -> Request:
+    """Read the command line.
+
+    Raises:
+        ConfigError: it is wrong.
+    """
+    parser = _Parser(
+        description="Train what tables of RESULTS.md lack, and write them anew.",
+        epilog=f"tables: {', '.join(table_names())}",
+    )
+    parser.add_argument(
+        "what",
+        nargs="*",
+        help="names of tables (all); smoke=true: every run for seconds, into a folder of its own; "
+        "train=false: only write; hydra/launcher=…, tracking=…, device=…: as for train.py -m",
+    )
+    refuse_unknown_options(words, parser.format_help())
+    names, flags, launch = [], {"smoke": False, "train": True}, []
+    for word in parser.parse_args(words).what:
+        key, equals, value = word.partition("=")
+        if not equals:
+            names.append(word)
+        elif key in _FLAGS:
+            if value not in ("true", "false"):
+                raise ConfigError(f"{key}: must be true or false, got {value}")
+            flags[key] = value == "true"
+        elif key.startswith(_PASSED_ON):
+            launch.append(word)
+        else:
+            raise ConfigError(
+                f"{key}: must be among {', '.join((*_FLAGS, *_PASSED_ON))}, as tables say all else"
+            )
+    return Request(names, flags["smoke"], flags["train"], launch)
+
+
+def main() -> None:
+    """Check the command line, then reproduce table by table."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    reproduce(arguments(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
