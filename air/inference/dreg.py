@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -79,19 +79,29 @@ def exchanged(
         args: its arguments.
         kwargs: its keyword arguments.
     """
-    present = F.logsigmoid(path.presence_logits).cumsum(-1).exp()  # (N, T), P(n > t)
     values = {name: path.trace.nodes[name]["value"] for name in path.q}
     cut_off = {name: value.detach() for name, value in values.items()}
     again = poutine.condition(on_the_same_images(guide, path.trace), data=cut_off)
     total = torch.zeros_like(weight).sum()
-    for name, q in full_path(again, *args, **kwargs).q.items():
-        latent, _, t = name.rpartition("_")
-        shares = weight * present[:, int(t)] if latent_of(name) == latent else weight
-        (slope,) = torch.autograd.grad(
-            shares.sum(), values[name], retain_graph=True, materialize_grads=True
+    present = F.logsigmoid(path.presence_logits).cumsum(-1).exp()  # (N, T), P(n > t)
+    anew = full_path(again, *args, **kwargs).q
+    for t, names in of_steps(anew).items():
+        share = weight if t is None else weight * present[:, t]
+        slopes = torch.autograd.grad(
+            share.sum(), [values[name] for name in names], retain_graph=True, materialize_grads=True
         )
-        value, sd = cut_off[name], q.stddev
-        noise = ((value - q.mean) / sd).detach()
-        score = (shares.detach() * q.log_prob(value)).sum()
-        total = total + score - (slope.detach() * (q.mean + sd * noise)).sum()
+        for name, slope in zip(names, slopes, strict=True):
+            q, value = anew[name], cut_off[name]
+            noise = ((value - q.mean) / q.stddev).detach()
+            score = (share.detach() * q.log_prob(value)).sum()
+            total = total + score - (slope.detach() * (q.mean + q.stddev * noise)).sum()
     return total
+
+
+def of_steps(names: Iterable[str]) -> dict[int | None, list[str]]:
+    """Return the sites of each step; those that belong to none are under None."""
+    steps: dict[int | None, list[str]] = {}
+    for name in names:
+        latent, _, t = name.rpartition("_")
+        steps.setdefault(int(t) if latent_of(name) == latent else None, []).append(name)
+    return steps
