@@ -11,8 +11,8 @@ from typing import NoReturn
 from air.cli.arguments import refuse_unknown_options
 from air.cli.command import one_line_errors
 from air.errors import ConfigError
-from air.reproduction.config import table_names
-from air.reproduction.reproduce import Request, reproduce
+from air.reproduction.config import Request
+from air.reproduction.tables import table_names
 
 _FLAGS = ("smoke", "train")
 _PASSED_ON = ("hydra/launcher", "hydra.launcher", "tracking", "device", "train.step")
@@ -61,7 +61,12 @@ def arguments(words: Sequence[str]) -> Request:
 def main() -> None:
     """Check the command line, then reproduce table by table."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    reproduce(arguments(sys.argv[1:]))
+    request = arguments(sys.argv[1:])
+
+    # Imports matplotlib, and so comes only once the command line is known to be good.
+    from air.reproduction.reproduce import reproduce
+
+    reproduce(request)
 
 
 if __name__ == "__main__":

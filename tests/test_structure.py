@@ -181,6 +181,7 @@ def test_only_the_demo_imports_its_extra():
         ("air.tracking.workspace", "torch pyro wandb wandb_workspaces trackio"),
         ("air.comparison.compare_runs", "torch pyro"),
         ("air.cli.command", "torch pyro"),
+        ("air.reproduction.reproduce", "torch pyro"),
     ],
 )
 def test_what_is_slow_is_imported_late(module, absent):

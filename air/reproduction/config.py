@@ -1,19 +1,14 @@
-"""What a table of results is: `conf/reproduction/NAME.yaml`."""
+"""What a table of results is, `conf/reproduction/NAME.yaml`, and what is asked of tables."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
-import yaml
 from pydantic import Field
 
-from air.cli.overrides import CONF
-from air.config.parsing import parse_as
-from air.errors import ConfigError
 from air.fields import NonEmptyText, PositiveReal, Seed, strict
-
-TABLES = CONF / "reproduction"
 
 
 @strict
@@ -43,34 +38,18 @@ class Table:
     published: list[Published]
 
 
-def table_names() -> list[str]:
-    """Return the names of the tables that there are."""
-    return sorted(path.stem for path in TABLES.glob("*.yaml"))
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
 
-
-def read_table(name: str) -> Table:
-    """Read what a table is.
-
-    Args:
-        name: of its file.
-
-    Raises:
-        ConfigError: there is none, or a value in it is wrong.
+    Attributes:
+        names: of tables; none: all that there are.
+        smoke: run every run for seconds, and leave the repository's results alone.
+        train: train what is missing; or else make text and pictures of what there is.
+        launch: further words for `train.py -m`: launchers, devices, trackers.
     """
-    if name not in table_names():
-        raise ConfigError(f"what: must be among {', '.join(table_names())}, got {name}")
-    path = TABLES / f"{name}.yaml"
-    try:
-        return parse_as(Table, _read(path))
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"must hold keys and values, got {values!r}")
-    return values
+    names: Sequence[str]
+    smoke: bool
+    train: bool
+    launch: Sequence[str]

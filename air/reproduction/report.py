@@ -12,7 +12,7 @@ from air.comparison.measures import Metric, curve, last_value, spread, training_
 from air.comparison.plots import draw_curves
 from air.comparison.reading import Run
 from air.comparison.settings import ABSENT, group_runs, short
-from air.comparison.table import Row, format_table, make_rows
+from air.comparison.table import Row, decimals, format_table, make_rows
 from air.reproduction.archive import Archived
 from air.reproduction.config import Published, Table
 from air.runs.files import write_whole
@@ -139,19 +139,21 @@ def _cited(published: Published, named: bool = False) -> str:
     return f"{what}{published.value} ({published.source})"
 
 
-def _number(name: str, value: float | None) -> str:
+def _number(name: str, value: float | None, like: float | None = None) -> str:
+    """Return a number as text, with as many decimals as one like it has."""
     if value is None:
         return ABSENT
     if "accuracy" in name:
         return f"{100 * value:.2f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+    return f"{value:.{decimals([value if like is None else like])}f}"
 
 
 def _mean(name: str, values: Sequence[float | None]) -> str:
     over = spread(values)
     unit = " %" if "accuracy" in name and over.mean is not None else ""
     mean = _number(name, over.mean)
-    return f"{mean}{unit}" if over.sd is None else f"{mean} ± {_number(name, over.sd)}{unit}"
+    sd = "" if over.sd is None else f" ± {_number(name, over.sd, over.mean)}"
+    return f"{mean}{sd}{unit}"
 
 
 def _seconds(row: Row) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from air.errors import ConfigError
 from air.pictures.figure_files import save_figure
 from air.reproduction.archive import Archived, read_archive, write_archive
-from air.reproduction.config import read_table, table_names
+from air.reproduction.config import Request
 from air.reproduction.report import draw, rows_of, section, write_section
 from air.reproduction.running import run_sweep, sweeps_of
+from air.reproduction.tables import read_table, table_names
 
 log = logging.getLogger(__name__)
 
@@ -20,23 +20,6 @@ RESULTS = Path("RESULTS.md")
 ARCHIVE = Path("outputs/results")
 SWEEPS = Path("outputs/reproduction")
 SMOKE = Path("outputs/reproduction/smoke")  # what stands for the repository's folder then
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for.
-
-    Attributes:
-        names: of tables; none: all that there are.
-        smoke: run every run for seconds, and leave the repository's results alone.
-        train: train what is missing; or else make text and pictures of what there is.
-        launch: further words for `train.py -m`: launchers, devices, trackers.
-    """
-
-    names: Sequence[str]
-    smoke: bool
-    train: bool
-    launch: Sequence[str]
 
 
 def reproduce(request: Request) -> None:

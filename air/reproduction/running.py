@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from air.cli.jobs import grid_jobs
 from air.cli.overrides import CONF
 from air.comparison.reading import Run, read_runs
@@ -127,6 +125,8 @@ def _commit() -> str:
 
 def _machine() -> str:
     """Return the processor or the GPU, and the version of PyTorch."""
+    import torch  # slow, and not needed where nothing is to be trained
+
     name = platform.processor() or platform.machine()
     try:
         cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 RANKED_BY = "best/count_accuracy"
 COLUMNS = (RANKED_BY, "best/iteration", "val/count_accuracy", "val/elbo")  # of the run table
+# What sweeps vary most; nested in a run's configuration.
+SETTINGS = ("attention.kind", "inference.kind", "prior.kind", "sleep.kind", "optim.lr", "seed")
 _PARTS = ("likelihood", "kl_pres", "kl_where", "kl_what")
 _TIMEOUT = 30  # seconds for an answer from the server
 
@@ -84,12 +86,14 @@ def build_workspace(config: DashboardConfig) -> Any:
         "objective": [
             lines("ELBO", *(f"{data}/elbo" for data in both), title_y="nats an image"),
             lines("loss", "train/loss", title_y="nats an image"),
+            lines("bound of several particles", "train/bound", title_y="nats an image"),
             *(
                 lines(part, *(f"{data}/{part}" for data in both), title_y="nats an image")
                 for part in _PARTS
             ),
             lines("dreams", "train/sleep", title_y="nats an image"),
             lines("learning rate", "optim/lr"),
+            lines("what else changes with the iteration", metric_regex=r"inference/\w+"),
         ],
         "reconstructions": [
             wr.MediaBrowser(
@@ -100,6 +104,19 @@ def build_workspace(config: DashboardConfig) -> Any:
             )
         ],
         "speed": [lines("steps per second", "time/steps_per_second")],
+        "sweeps": [
+            wr.ParallelCoordinatesPlot(
+                title="settings and what they come to",
+                columns=[
+                    *(wr.ParallelCoordinatesPlotColumn(wr.Config(name)) for name in SETTINGS),
+                    *(
+                        wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(name))
+                        for name in ("val/elbo", RANKED_BY)
+                    ),
+                ],
+            ),
+            wr.ParameterImportancePlot(with_respect_to=RANKED_BY),
+        ],
         # One line for each step, of which models have different numbers.
         "prior": [lines("trial probability of each step", metric_regex=r"prior/p_\d+")],
     }
@@ -114,13 +131,22 @@ def build_workspace(config: DashboardConfig) -> Any:
             settings=ws.WorkspaceSettings(x_axis="iteration"),
             runset_settings=ws.RunsetSettings(
                 order=[ws.Ordering(ws.Summary(RANKED_BY), ascending=False)],
-                pinned_columns=[f"summary:{name}" for name in COLUMNS],
+                pinned_columns=[
+                    *(f"summary:{name}" for name in COLUMNS),
+                    *map(_config_column, SETTINGS),
+                ],
             ),
         )
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
         raise DashboardError(f"{key}: {problem['msg']}, got {problem['input']!r}") from None
+
+
+def _config_column(name: str) -> str:
+    """Return the column of a setting: W&B has a group's fields under "value"."""
+    group, _, field = name.partition(".")
+    return f"config:{group}.value.{field}" if field else f"config:{group}.value"
 
 
 def panels(workspace: Any) -> list[tuple[str, str, str]]:
@@ -171,4 +197,8 @@ def _metrics(panel: Any) -> list[str]:
             return [panel.metric]
         case "MediaBrowser":
             return list(panel.media_keys)
+        case "ParallelCoordinatesPlot":
+            return [column.metric.name for column in panel.columns]
+        case "ParameterImportancePlot":
+            return [panel.with_respect_to]
     return [panel.query["summaryTable"]["tableKey"]]  # of a chart made from a table
