@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 PRESETS: dict[str, tuple[str, ...]] = {
     "quickstart": (),
     "quickstart, reinforce": ("inference=reinforce", "baseline=neural"),
+    **{
+        f"quickstart, {name}": (f"inference={name}",)
+        for name in ("mvd", "rebar", "relaxed", "iwae", "dreg", "vimco", "rws")
+    },
     "quickstart, recurrent attention": ("attention=recurrent",),
     "quickstart, difference attention": ("attention=difference",),
     "quickstart, without dreams": ("sleep=none",),
