@@ -16,7 +16,9 @@ from air.benchmark.config import GradientsConfig
 from air.benchmark.gradient_noise import Parameters, counted
 from air.inference.marginal import MarginalELBO
 
-_STEP = 0.01  # of all parameters of a part together; the shorter, the more a jump counts
+# By how much parameters are moved: as far as changes the ELBO by so many nats an image. Less, and what
+# jumps where an attention chooses another place counts for more; more, and the slope is another one.
+_CHANGE = 0.01
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ def measure_slopes(parameters: Parameters, config: GradientsConfig) -> Iterator[
                 continue
             direction = {each: mean[each] / length for each in chosen}
             said = torch.stack([_along(direction, of_draw) for of_draw in gradients])
-            ends = []
-            for step in (_STEP, -_STEP):
-                with torch.no_grad(), _moved(values, direction, step):
+            step, ends = _CHANGE / length.item(), []
+            for by in (step, -step):
+                with torch.no_grad(), _moved(values, direction, by):
                     ends.append(torch.stack([loss(seed) for seed in others]))
-            found = (ends[0] - ends[1]) / (2 * _STEP)
+            found = (ends[0] - ends[1]) / (2 * step)
             error = (found - said).std() / len(found) ** 0.5
             yield SlopeRow(
                 at=parameters.where,
