@@ -13,7 +13,7 @@ from torch.distributions import kl_divergence
 
 from air.inference.estimator import Program, kl_name
 from air.model.full_path import FullPath
-from air.model.sites import OBS, Z_PRES, Z_WHAT, Z_WHERE, at_step, latent_of
+from air.model.sites import OBS, Z_PRES, Z_WHAT, Z_WHERE, at_step, latent_of, step_of
 
 # (q, the prior, a draw from q, whether there is its object or None) -> the KL divergence, or an
 # estimate of it that is right in the mean.
@@ -106,11 +106,10 @@ def count_terms(
     kl: dict[str, Any] = {kl_name(Z_WHERE): 0.0, kl_name(Z_WHAT): 0.0}
     for name, q in path.q.items():
         prior, value = sites[name]["fn"], sites[name]["value"]
-        latent, _, t = name.rpartition("_")
-        present = None
-        if latent_of(name) == latent:
+        t, present = step_of(name), None
+        if t is not None:
             check_masked(name, q, prior)
-            present = staircases[at_step(Z_PRES, int(t))].squeeze(-1) > 0
+            present = staircases[at_step(Z_PRES, t)].squeeze(-1) > 0
         of = kl_name(latent_of(name) or name)
         kl[of] = kl.get(of, 0.0) + divergence(q, prior, value, present)
     return CountTerms(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,11 +11,11 @@ from pyro import poutine
 from torch import Tensor
 from torch.nn import functional as F
 
-from air.inference.counts import count_terms, drawn
-from air.inference.estimator import Estimate, Program, SurrogateELBO, elbo_metrics
-from air.inference.particles import full_paths, importance_bound, mean_parts, on_the_same_images
+from air.inference.estimator import Estimate, Program, SurrogateELBO
+from air.inference.iwae import bound_of, log_weights, terms_of_paths
+from air.inference.particles import on_the_same_images
 from air.model.full_path import FullPath, full_path
-from air.model.sites import latent_of
+from air.model.sites import step_of
 
 
 class DoublyReparameterizedELBO(SurrogateELBO):
@@ -44,25 +45,30 @@ class DoublyReparameterizedELBO(SurrogateELBO):
         Raises:
             ValueError: the model does not mask the latents of absent objects.
         """
-        paths = full_paths(guide, self.num_paths, args, kwargs)
-        terms = [count_terms(model, path, args, kwargs, drawn) for path in paths]
-        log_weights = torch.stack([each.elbo() for each in terms])  # (K, N)
-        bound = (importance_bound(log_weights) * terms[0].scale).sum()
-        parts = mean_parts([each.expected_parts() for each in terms])
-        metrics = {"bound": bound.detach(), **elbo_metrics(parts)}
+        terms = terms_of_paths(model, guide, self.num_paths, args, kwargs)
+        plain = bound_of(terms)
         if not torch.is_grad_enabled():
-            return Estimate(-bound, metrics, paths[0])
-        surrogate = bound
-        for path, weight in zip(paths, own_weights(log_weights), strict=True):
-            surrogate = surrogate + terms[0].kl_scale * exchanged(path, weight, guide, args, kwargs)
-        return Estimate(surrogate.detach() - bound.detach() - surrogate, metrics, paths[0])
+            return plain
+        surrogate = -plain.loss
+        for each, weight in zip(terms, own_weights(log_weights(terms)), strict=True):
+            surrogate = surrogate + each.kl_scale * exchanged(
+                each.path, weight, guide, args, kwargs
+            )
+        return plain._replace(loss=surrogate.detach() + plain.loss.detach() - surrogate)
 
 
-def own_weights(log_weights: Tensor) -> list[Tensor]:
-    """Return each particle's normalised weight, (N,), as a function of its own latents alone."""
+def own_weights(logs: Tensor) -> list[Tensor]:
+    """Return each particle's normalised weight as a function of its own latents alone.
+
+    Args:
+        logs: (K, N), log weights.
+
+    Returns:
+        K weights, (N,) each.
+    """
     weights = []
-    for k, own in enumerate(log_weights):
-        others = torch.cat((log_weights[:k], log_weights[k + 1 :])).detach().logsumexp(0)
+    for k, own in enumerate(logs):
+        others = torch.cat((logs[:k], logs[k + 1 :])).detach().logsumexp(0)
         weights.append((own - others).sigmoid())  # 1 if there are none
     return weights
 
@@ -85,23 +91,18 @@ def exchanged(
     total = torch.zeros_like(weight).sum()
     present = F.logsigmoid(path.presence_logits).cumsum(-1).exp()  # (N, T), P(n > t)
     anew = full_path(again, *args, **kwargs).q
-    for t, names in of_steps(anew).items():
+    for t, names in itertools.groupby(anew, key=step_of):
+        of_step = list(names)
         share = weight if t is None else weight * present[:, t]
         slopes = torch.autograd.grad(
-            share.sum(), [values[name] for name in names], retain_graph=True, materialize_grads=True
+            share.sum(),
+            [values[each] for each in of_step],
+            retain_graph=True,
+            materialize_grads=True,
         )
-        for name, slope in zip(names, slopes, strict=True):
+        for name, slope in zip(of_step, slopes, strict=True):
             q, value = anew[name], cut_off[name]
             noise = ((value - q.mean) / q.stddev).detach()
             score = (share.detach() * q.log_prob(value)).sum()
             total = total + score - (slope.detach() * (q.mean + q.stddev * noise)).sum()
     return total
-
-
-def of_steps(names: Iterable[str]) -> dict[int | None, list[str]]:
-    """Return the sites of each step; those that belong to none are under None."""
-    steps: dict[int | None, list[str]] = {}
-    for name in names:
-        latent, _, t = name.rpartition("_")
-        steps.setdefault(int(t) if latent_of(name) == latent else None, []).append(name)
-    return steps

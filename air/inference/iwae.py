@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from air.inference.counts import count_terms, drawn
+from air.inference.counts import CountTerms, count_terms, drawn
 from air.inference.estimator import Estimate, Program, SurrogateELBO, elbo_metrics
 from air.inference.particles import full_paths, importance_bound, mean_parts
 
@@ -38,9 +40,28 @@ class ImportanceWeightedELBO(SurrogateELBO):
         Raises:
             ValueError: the model does not mask the latents of absent objects.
         """
-        paths = full_paths(guide, self.num_paths, args, kwargs)
-        terms = [count_terms(model, path, args, kwargs, drawn) for path in paths]
-        log_weights = torch.stack([each.elbo() for each in terms])  # (K, N)
-        bound = (importance_bound(log_weights) * terms[0].scale).sum()
-        parts = mean_parts([each.expected_parts() for each in terms])
-        return Estimate(-bound, {"bound": bound.detach(), **elbo_metrics(parts)}, paths[0])
+        return bound_of(terms_of_paths(model, guide, self.num_paths, args, kwargs))
+
+
+def terms_of_paths(
+    model: Program, guide: Program, num: int, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[CountTerms]:
+    """Return the terms of every count along several paths, with the other latents drawn.
+
+    Raises:
+        ValueError: the model does not mask the latents of absent objects.
+    """
+    paths = full_paths(guide, num, args, kwargs)
+    return [count_terms(model, path, args, kwargs, drawn) for path in paths]
+
+
+def log_weights(terms: Sequence[CountTerms]) -> Tensor:
+    """Return the ELBO along each path, (K, N)."""
+    return torch.stack([each.elbo() for each in terms])
+
+
+def bound_of(terms: Sequence[CountTerms]) -> Estimate:
+    """Return minus the bound of some paths, and the ELBO along them in the mean."""
+    bound = (importance_bound(log_weights(terms)) * terms[0].scale).sum()
+    parts = mean_parts([each.expected_parts() for each in terms])
+    return Estimate(-bound, {"bound": bound.detach(), **elbo_metrics(parts)}, terms[0].path)

@@ -14,7 +14,7 @@ from torch.distributions import kl_divergence
 from air.inference.counts import check_masked
 from air.inference.estimator import Estimate, Estimator, Program, SurrogateELBO, elbo_of, kl_name
 from air.model.full_path import FullPath, count_log_probs, full_path
-from air.model.sites import OBS, Z_PRES, Z_WHAT, Z_WHERE, at_step, latent_of
+from air.model.sites import OBS, Z_PRES, Z_WHAT, Z_WHERE, at_step, latent_of, step_of
 
 
 class RelaxedELBO(SurrogateELBO):
@@ -111,11 +111,11 @@ def presence_terms(
     sites: Any = poutine.trace(replayed).get_trace(*args, **kwargs).nodes
     kl: dict[str, Any] = {kl_name(Z_WHERE): 0.0, kl_name(Z_WHAT): 0.0}
     for name, q in path.q.items():
-        prior, extent = sites[name]["fn"], torch.ones_like(presences[..., 0])  # (M, N)
-        latent, _, t = name.rpartition("_")
-        if latent_of(name) == latent:
+        prior, t = sites[name]["fn"], step_of(name)
+        extent = torch.ones_like(presences[..., 0])  # (M, N)
+        if t is not None:
             check_masked(name, q, prior)
-            extent = presences[..., int(t)]
+            extent = presences[..., t]
         of = kl_name(latent_of(name) or name)
         kl[of] = kl.get(of, 0.0) + extent * kl_divergence(q, prior)
     priors = [sites[name]["fn"].base_dist.logits.expand_as(data[name]) for name in data]

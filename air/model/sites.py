@@ -19,3 +19,9 @@ def latent_of(site: str) -> str | None:
         return None
     latent, _, step = site.rpartition("_")
     return latent if step.isdecimal() else site
+
+
+def step_of(site: str) -> int | None:
+    """Return the step that a latent's site is of: "z_where_2" -> 2; None where it is of none."""
+    _, _, step = site.rpartition("_")
+    return int(step) if step.isdecimal() else None

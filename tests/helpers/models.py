@@ -1,7 +1,10 @@
 """Models small enough to enumerate, for several test files."""
 
+import pytest
+
 from air.cli.compose import compose_values
 from air.model.air import AIR
+from air.model.config import OverConfig, VAEConfig
 
 TINY = {
     "num_steps": 2,
@@ -15,6 +18,12 @@ TINY = {
     "scale_prior_mean": 1.5,
     "use_baselines": False,
 }
+
+VAE = VAEConfig("vae", z_background_size=2, encoder_net=[], decoder_net=[])
+PLAIN_OR_COVERING = [
+    pytest.param({}, id="seed"),
+    pytest.param({"background": VAE, "compositing": OverConfig("over")}, id="vae-over"),
+]
 
 
 def tiny(**arguments):

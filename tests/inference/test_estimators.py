@@ -17,14 +17,13 @@ from air.inference.objective import Objective, WeightedKL
 from air.inference.rebar import RebarELBO
 from air.inference.reinforce import ReinforceELBO
 from air.inference.sleep import SleepPhase
-from air.model.config import BernoulliConfig, NormalConfig, OverConfig, VAEConfig
+from air.model.config import BernoulliConfig, NormalConfig, OverConfig
 from air.model.full_path import count_log_probs
 from tests.helpers.estimators import ESTIMATORS, SUMMED
-from tests.helpers.models import tiny
+from tests.helpers.models import VAE, tiny
 from tests.helpers.monte_carlo import SIGMAS, assert_same_mean, monte_carlo
 from tests.helpers.options import CONF, composed
 
-VAE = VAEConfig("vae", z_background_size=2, encoder_net=[], decoder_net=[])
 KINDS = [
     pytest.param({}, id="seed"),
     pytest.param({"background": VAE, "likelihood": NormalConfig("normal", "learned")}, id="vae"),

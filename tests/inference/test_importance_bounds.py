@@ -16,25 +16,13 @@ from air.inference.marginal import MarginalELBO
 from air.inference.particles import full_paths, importance_bound
 from air.inference.rws import Given, ReweightedWakeSleep
 from air.inference.vimco import VIMCO, without_each
-from air.model.config import OverConfig, VAEConfig
-from tests.helpers.models import tiny
+from tests.helpers.models import PLAIN_OR_COVERING, tiny
 from tests.helpers.monte_carlo import assert_same_mean, monte_carlo
 
 PRIOR = {"z_pres_prior_p": lambda t: (0.6, 0.3, 0.2)[t]}
 KINDS = [
     pytest.param({}, id="seed"),
-    pytest.param(
-        {
-            "background": VAEConfig("vae", z_background_size=2, encoder_net=[], decoder_net=[]),
-            "compositing": OverConfig("over"),
-        },
-        id="vae-over",
-    ),
-]
-
-
-class Enumerated(SurrogateELBO):
-    """The mean over all counts of all particles, along paths that are drawn; T = num_steps.
+    pyteover all counts of all particles, along paths that are drawn; T = num_steps.
 
     Args:
         wake_sleep: whether it has the gradient of reweighted wake-sleep, or else of the bound.
@@ -69,7 +57,7 @@ def images():
     return torch.rand(2, 6, 6).round()
 
 
-@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize("kinds", PLAIN_OR_COVERING)
 @pytest.mark.parametrize("estimator", [ImportanceWeightedELBO, DoublyReparameterizedELBO])
 def test_with_one_path_it_is_the_elbo_in_value_and_gradient(images, kinds, estimator):
     air = tiny(**kinds)
@@ -79,7 +67,7 @@ def test_with_one_path_it_is_the_elbo_in_value_and_gradient(images, kinds, estim
         assert_same_mean(one, other)
 
 
-@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize("kinds", PLAIN_OR_COVERING)
 def test_doubly_reparameterised_the_gradient_has_the_same_mean(images, kinds):
     air = tiny(num_steps=3, **kinds).double()
     chunks = {"chunks": 20, "copies": 80, **PRIOR}
@@ -110,7 +98,7 @@ def test_its_bound_is_the_log_of_the_mean_of_exponentials_of_elbos(images):
     assert loss == pytest.approx(by_hand)
 
 
-@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize("kinds", PLAIN_OR_COVERING)
 def test_vimco_equals_enumeration_in_value_and_gradient(images, kinds):
     air = tiny(**kinds)
     expected = monte_carlo(Enumerated(2), air, images, chunks=24, copies=300, **PRIOR)
@@ -138,7 +126,7 @@ def test_without_each_weight_it_is_the_geometric_mean_of_the_others():
         torch.testing.assert_close(found[k], expected)
 
 
-@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize("kinds", PLAIN_OR_COVERING)
 def test_wake_sleep_equals_enumeration_in_value_and_gradient(images, kinds):
     air = tiny(**kinds)
     expected = monte_carlo(Enumerated(2, True), air, images, chunks=24, copies=300, **PRIOR)

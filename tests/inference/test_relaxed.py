@@ -8,29 +8,21 @@ from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
 from air.inference.rebar import given
 from air.inference.relaxed import RelaxedELBO
-from air.model.config import BernoulliConfig, OverConfig, VAEConfig
+from air.model.config import BernoulliConfig, OverConfig
 from tests.helpers.gradients import along_the_gradient
-from tests.helpers.models import tiny
+from tests.helpers.models import PLAIN_OR_COVERING, tiny
 from tests.helpers.monte_carlo import SIGMAS, assert_same_mean, monte_carlo
 
 PRIOR = {"z_pres_prior_p": lambda t: (0.6, 0.3, 0.2)[t]}
 KINDS = [
-    pytest.param({}, id="seed"),
-    pytest.param(
-        {
-            "background": VAEConfig("vae", z_background_size=2, encoder_net=[], decoder_net=[]),
-            "compositing": OverConfig("over"),
-        },
-        id="vae-over",
-    ),
+ KINDS = [
+    *PLAIN_OR_COVERING,
     pytest.param(
         {"compositing": OverConfig("over"), "likelihood": BernoulliConfig("bernoulli", 0.01)},
         id="bernoulli",
     ),
 ]
-
-
-@pytest.fixture
+ixture
 def images():
     return torch.rand(2, 6, 6).round()
 
