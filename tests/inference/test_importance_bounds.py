@@ -20,9 +20,10 @@ from tests.helpers.models import PLAIN_OR_COVERING, tiny
 from tests.helpers.monte_carlo import assert_same_mean, monte_carlo
 
 PRIOR = {"z_pres_prior_p": lambda t: (0.6, 0.3, 0.2)[t]}
-KINDS = [
-    pytest.param({}, id="seed"),
-    pyteover all counts of all particles, along paths that are drawn; T = num_steps.
+
+
+class Enumerated(SurrogateELBO):
+    """The mean over all counts of all particles, along paths that are drawn; T = num_steps.
 
     Args:
         wake_sleep: whether it has the gradient of reweighted wake-sleep, or else of the bound.

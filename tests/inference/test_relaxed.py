@@ -15,14 +15,15 @@ from tests.helpers.monte_carlo import SIGMAS, assert_same_mean, monte_carlo
 
 PRIOR = {"z_pres_prior_p": lambda t: (0.6, 0.3, 0.2)[t]}
 KINDS = [
- KINDS = [
     *PLAIN_OR_COVERING,
     pytest.param(
         {"compositing": OverConfig("over"), "likelihood": BernoulliConfig("bernoulli", 0.01)},
         id="bernoulli",
     ),
 ]
-ixture
+
+
+@pytest.fixture
 def images():
     return torch.rand(2, 6, 6).round()
 
