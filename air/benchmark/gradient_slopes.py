@@ -16,8 +16,8 @@ from air.benchmark.config import GradientsConfig
 from air.benchmark.gradient_noise import Parameters, counted
 from air.inference.marginal import MarginalELBO
 
-# How far parameters are moved: as far as changes the ELBO by so many nats an image. With less, jumps
-# where an attention chooses another place make more noise; with more, the slope is another one.
+# How far parameters are moved: as far as changes the ELBO by so many nats an image. Less, and jumps
+# where an attention chooses another place make more noise; more, and the slope is another one.
 _CHANGE = 0.01
 
 
