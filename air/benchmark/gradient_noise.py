@@ -60,7 +60,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class NoiseRow:
-    """The gradient of one batch, by one estimator. Lengths are against that of the ELBO's gradient.
+    """The gradient of one batch, by one estimator; distances are against the ELBO's gradient.
 
     Attributes:
         at: which parameters.
@@ -72,7 +72,8 @@ class NoiseRow:
             of an estimator of the ELBO, the difference of another objective; 0 where it is less
             than the draws can tell.
         guide_error: what draws can tell: the standard error of the distance.
-        guide_variance: of one gradient around its mean, over all of the guide's parameters.
+        guide_variance: of one gradient around its mean, over all of the guide's parameters, against
+            the squared length of what it estimates: of the ELBO's gradient, or else of that mean.
         model_off, model_error, model_variance: the same of the model's parameters.
         seconds: of averaging until the guide's variance is 1: time times variance.
     """
@@ -112,8 +113,10 @@ def measure_noise(
     for name, candidate in candidates.items():
         # Draws of its own: `marginal` itself is compared with other draws of it.
         found = candidate.moments(config.num_draws, config.seed + 1)
+        of_elbo = candidate.objective == "elbo"
         guide, model = (
-            _against(found, reference, parts[part], config.num_draws) for part in ("guide", "model")
+            _against(found, reference, parts[part], of_elbo, config.num_draws)
+            for part in ("guide", "model")
         )
         seconds = times[name].median
         yield NoiseRow(
@@ -147,15 +150,21 @@ class _Against:
     variance: float
 
 
-def _against(found: Moments, reference: Moments, chosen: Tensor, num_draws: int) -> _Against:
+def _against(
+    found: Moments, reference: Moments, chosen: Tensor, of_elbo: bool, num_draws: int
+) -> _Against:
     """Compare in some of the parameters, a mask."""
-    size = reference.mean[chosen].norm()
-    variance = found.variance[chosen].sum() / size**2
-    of_reference = reference.variance[chosen].sum() / size**2
-    # What is left of the distance once the noise of both means is taken off.
+    length = reference.mean[chosen].norm() ** 2
+    variance, of_reference = (each.variance[chosen].sum() for each in (found, reference))
+    # What is left of a squared distance once the noise of the means is taken off.
     noise = (variance + of_reference) / num_draws
-    squared = (found.mean - reference.mean)[chosen].norm() ** 2 / size**2 - noise
-    return _Against(squared.clamp(min=0).sqrt().item(), noise.sqrt().item(), variance.item())
+    distance = ((found.mean - reference.mean)[chosen].norm() ** 2 - noise).clamp(min=0)
+    own = length if of_elbo else found.mean[chosen].norm() ** 2 - variance / num_draws
+    return _Against(
+        off=(distance / length).sqrt().item(),
+        error=(noise / length).sqrt().item(),
+        variance=(variance / own.clamp(min=torch.finfo(own.dtype).tiny)).item(),
+    )
 
 
 class Candidate:

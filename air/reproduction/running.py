@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -114,13 +115,15 @@ def _commit() -> str:
     """Return which commit of the repository this is, with a + if files have been changed."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", *words], cwd=_SCRIPTS, capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip()
+        with contextlib.suppress(OSError):  # there is no git
+            done = subprocess.run(
+                ["git", *words], cwd=_SCRIPTS, capture_output=True, text=True, check=False
+            )
+            return done.stdout.strip()
+        return ""
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "../air", "../conf")
-    return git("rev-parse", "--short=8", "HEAD") + ("+" if changed else "")
+    return (git("rev-parse", "--short=8", "HEAD") or "unknown") + ("+" if changed else "")
 
 
 def _machine() -> str:
