@@ -59,6 +59,27 @@ class CountTerms(NamedTuple):
         rest = self.log_prior - self.log_q - sum(self.kl.values())
         return (self.log_q.exp() * (self.log_likelihood + self.kl_weight * rest)).sum(0)
 
+    def rewards(self) -> Tensor:
+        """Return what is expected over the count, (T + 1, N): all but the count's own KL."""
+        return self.log_likelihood - self.kl_weight * sum(self.kl.values())
+
+    def drawn_parts(self, count: Tensor) -> dict[str, Tensor]:
+        """Return the parts of the ELBO of a drawn count, summed over images; its own KL is exact.
+
+        Args:
+            count: (N,), int64.
+        """
+
+        def of_count(term: Tensor) -> Tensor:
+            return term.expand_as(self.log_q).gather(0, count.unsqueeze(0)).sum()
+
+        kl_pres = (self.log_q.exp() * (self.log_q - self.log_prior)).sum()
+        return {
+            "likelihood": of_count(self.log_likelihood) * self.scale,
+            kl_name(Z_PRES): kl_pres * self.kl_scale,
+            **{name: of_count(term) * self.kl_scale for name, term in self.kl.items()},
+        }
+
     @property
     def kl_weight(self) -> float | Tensor:
         """How much a latent's nat counts against one of the likelihood."""

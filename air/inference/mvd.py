@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from air.inference.counts import CountTerms, count_terms
-from air.inference.estimator import Estimate, Program, SurrogateELBO, elbo_metrics, elbo_of, kl_name
+from air.inference.counts import count_terms
+from air.inference.estimator import Estimate, Program, SurrogateELBO, elbo_metrics, elbo_of
 from air.model.full_path import full_path
-from air.model.sites import Z_PRES
 
 
 class MeasureValuedELBO(SurrogateELBO):
@@ -41,8 +40,7 @@ class MeasureValuedELBO(SurrogateELBO):
         pi = path.presence_logits.sigmoid()  # (N, T)
         b = torch.bernoulli(pi.detach()) > 0
         count = b.long().cumprod(-1).sum(-1)  # (N,)
-        parts = drawn_parts(terms, count)
-        rewards = terms.log_likelihood - terms.kl_weight * sum(terms.kl.values())  # (T + 1, N)
+        parts, rewards = terms.drawn_parts(count), terms.rewards()  # (T + 1, N)
         without, with_it = rewards[:-1], rewards.gather(0, counts_with_each(b).mT)  # (T, N) each
         reached = torch.arange(pi.shape[-1], device=pi.device).unsqueeze(-1) <= count
         slopes = torch.where(reached, with_it - without, 0.0).detach()
@@ -59,17 +57,3 @@ def counts_with_each(b: Tensor) -> Tensor:
         counts.append(t + 1 + following)
         following = torch.where(b[:, t], following + 1, 0)
     return torch.stack(counts[::-1], -1)
-
-
-def drawn_parts(terms: CountTerms, count: Tensor) -> dict[str, Tensor]:
-    """Return the parts of the ELBO of a drawn count, (N,); that of the count itself is exact."""
-
-    def of_count(term: Tensor) -> Tensor:
-        return term.expand_as(terms.log_q).gather(0, count.unsqueeze(0)).sum()
-
-    kl_pres = (terms.log_q.exp() * (terms.log_q - terms.log_prior)).sum()
-    return {
-        "likelihood": of_count(terms.log_likelihood) * terms.scale,
-        kl_name(Z_PRES): kl_pres * terms.kl_scale,
-        **{name: of_count(term) * terms.kl_scale for name, term in terms.kl.items()},
-    }

@@ -30,7 +30,7 @@ class Table:
     sweeps: Annotated[list[NonEmptyText], Field(min_length=1)]  # as behind `train.py -m`
     common: str  # what all of them have
     seeds: Annotated[list[Seed], Field(min_length=1)]
-    smoke: NonEmptyText  # what makes any of the runs one of seconds
+    smoke: str  # images so few that a small version takes seconds
     evaluate: dict[str, NonEmptyText]  # as behind `evaluate.py`, by a name of its own
     columns: Annotated[dict[str, NonEmptyText], Field(min_length=1)]  # metrics, and their headers
     after: list[PositiveReal]  # seconds of training, after which the first metric is told too

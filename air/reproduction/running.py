@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 _SCRIPTS = CONF.parent / "scripts"
 _SEED = "seed="
+_SMOKE = (  # makes any run one of seconds, on images as few as the table says
+    "train.num_iterations=4 train.log_every=2 train.eval_every=2 train.save_every=4 "
+    "train.eval_size=64 train.num_pictures=0 train.warn_collapse=false"
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def sweeps_of(table: Table, smoke: bool) -> list[Sweep]:
         ConfigError: a command line is no grid.
     """
     seeds = table.seeds[:1] if smoke else table.seeds
-    behind = table.smoke if smoke else ""
+    behind = f"{_SMOKE} {table.smoke}" if smoke else ""
     found = []
     for line in table.sweeps:
         words = shlex.split(f"{line} {table.common} {behind}")

@@ -21,4 +21,5 @@ ESTIMATORS = {
     "rebar": lambda: RebarELBO(0.5),
     "mvd": MeasureValuedELBO,
 }
-SUMMED = ("marginal", "iwae", "dreg", "relaxed", "rebar", "mvd")  # for the masked objective only
+# Those of the ELBO that draw the count and claim to have no bias.
+UNBIASED = ("reinforce", "rebar", "mvd")

@@ -24,7 +24,7 @@ TABLE = Table(
     sweeps=["prior=constant,rising"],
     common="sleep=none",
     seeds=[3, 4],
-    smoke="experiment=smoke",
+    smoke="data=multi_mnist_small",
     evaluate={},
     columns={"val/count_accuracy": "counted right", "val/elbo": "ELBO"},
     after=[10.0],
