@@ -37,7 +37,7 @@ def arguments(words: Sequence[str]) -> Request:
         "what",
         nargs="*",
         help="names of tables (all); smoke=true: every run for seconds, into a folder of its own; "
-        "train=false: only write; hydra/launcher=…, tracking=…, device=…: as for train.py -m",
+        f"train=false: only write; {', '.join(_PASSED_ON)}: as for train.py -m",
     )
     refuse_unknown_options(words, parser.format_help())
     names, flags, launch = [], {"smoke": False, "train": True}, []

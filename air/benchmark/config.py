@@ -25,4 +25,5 @@ class GradientsConfig:
     device: Literal["auto", "cpu", "cuda"]
     seed: Seed
     formats: Formats
+    only: list[NonEmptyText] | None  # of the estimators; null: all
     estimators: Annotated[dict[str, NonEmptyText], Field(min_length=1)]

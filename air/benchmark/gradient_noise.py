@@ -200,7 +200,7 @@ class Candidate:
         with pyro.get_param_store().scope() as self._own:
             pass
         if has_baseline:
-            self._fit_baseline(parameters, run, config)
+            self._fit_baseline(parameters.scenes, run, config)
         self.objective = list(self.once())[1]  # behind the loss
 
     def once(self) -> dict[str, Tensor]:
@@ -224,14 +224,13 @@ class Candidate:
         variance = (squares / num_draws - mean**2).clamp(min=0) * num_draws / (num_draws - 1)
         return Moments(mean, variance)
 
-    def _fit_baseline(self, parameters: Parameters, run: Config, config: GradientsConfig) -> None:
-        """Train what the baseline has to learn, on other images than those that are measured."""
-        others = parameters.scenes.images[config.num_images :]
+    def _fit_baseline(self, scenes: Scenes, run: Config, config: GradientsConfig) -> None:
+        """Train what the baseline has to learn."""
         learned = list(self.air.guide.baseline.parameters())
         optimizer = torch.optim.Adam(learned, lr=run.optim.baseline_lr) if learned else None
         for _ in tqdm(range(config.baseline_iterations), desc="baseline", leave=False):
-            chosen = torch.randint(len(others), (len(self._batch),))
-            self._of(to_unit(others[chosen], self.air.device, self.air.dtype))
+            chosen = torch.randint(len(scenes), (len(self._batch),))
+            self._of(to_unit(scenes.images[chosen], self.air.device, self.air.dtype))
             if optimizer is not None:
                 optimizer.step()
 

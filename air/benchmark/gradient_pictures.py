@@ -43,7 +43,7 @@ def draw_noise(rows: Sequence[NoiseRow]) -> Figure:
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("milliseconds a gradient", fontsize=FONT_SIZE)
         axis.set_title(place, fontsize=FONT_SIZE)
-        axis.tick_params(labelsize=FONT_SIZE)
+        axis.tick_params(which="both", labelsize=FONT_SIZE)
     axes[0].set_ylabel("variance / squared length, of the guide", fontsize=FONT_SIZE)
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=FONT_SIZE)

@@ -58,9 +58,11 @@ def compare_gradients(config: GradientsConfig) -> Comparison:
     """
     folder = _output_folder(config)
     runs = _parameters(config)
+    for each in runs:
+        _with_estimator(each, "ELBO", "inference=marginal")  # which all are compared with
     estimators = {
-        name: [_with_estimator(of, name, overrides) for of in runs]
-        for name, overrides in config.estimators.items()
+        name: [_with_estimator(of, name, config.estimators[name]) for of in runs]
+        for name in _chosen(config)
     }
     found = Comparison([], [])
     threads = runs[0].config.train.threads
@@ -84,6 +86,16 @@ def compare_gradients(config: GradientsConfig) -> Comparison:
     save_figure(draw_noise(found.noise), folder / "noise", config.formats)
     log.info("written to %s", folder)
     return found
+
+
+def _chosen(config: GradientsConfig) -> list[str]:
+    if config.only is None:
+        return list(config.estimators)
+    for name in config.only:
+        if name not in config.estimators:
+            known = ", ".join(config.estimators)
+            raise ConfigError(f"only: must be among the estimators, {known}, got {name}")
+    return config.only
 
 
 def _output_folder(config: GradientsConfig) -> Path:

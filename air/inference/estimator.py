@@ -87,6 +87,17 @@ class SurrogateELBO(ELBO):
         return loss.item()
 
 
+def elbo_and(parts: Mapping[str, Tensor], surrogate: Tensor, path: FullPath | None) -> Estimate:
+    """Return an estimate that has the value of the ELBO, and the gradient of it and a surrogate.
+
+    Args:
+        parts: of the ELBO, summed over images.
+        surrogate: a scalar, of whose value nothing is left; summed and scaled as the parts are.
+        path: what the guide said of the batch with every object present, where it was asked.
+    """
+    return Estimate(surrogate.detach() - surrogate - elbo_of(parts), elbo_metrics(parts), path)
+
+
 def elbo_of(parts: Mapping[str, Tensor]) -> Tensor:
     """Return the ELBO: the likelihood, less every KL divergence."""
     elbo = parts["likelihood"]

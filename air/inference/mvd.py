@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from air.inference.counts import count_terms
-from air.inference.estimator import Estimate, Program, SurrogateELBO, elbo_metrics, elbo_of
+from air.inference.estimator import Estimate, Program, SurrogateELBO, elbo_and
 from air.model.full_path import full_path
 
 
@@ -44,9 +44,7 @@ class MeasureValuedELBO(SurrogateELBO):
         without, with_it = rewards[:-1], rewards.gather(0, counts_with_each(b).mT)  # (T, N) each
         reached = torch.arange(pi.shape[-1], device=pi.device).unsqueeze(-1) <= count
         slopes = torch.where(reached, with_it - without, 0.0).detach()
-        surrogate = (slopes * pi.mT).sum() * terms.scale
-        loss = surrogate.detach() - surrogate - elbo_of(parts)
-        return Estimate(loss, elbo_metrics(parts), path)
+        return elbo_and(parts, (slopes * pi.mT).sum() * terms.scale, path)
 
 
 def counts_with_each(b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from air.inference.estimator import Estimate, Program, SurrogateELBO, elbo_metrics, elbo_of
+from air.inference.estimator import Estimate, Program, SurrogateELBO, elbo_and
 from air.inference.relaxed import presence_terms
 from air.model.full_path import full_path
 
@@ -48,12 +48,9 @@ class RebarELBO(SurrogateELBO):
         presences = torch.stack([b, *relaxed]).cumprod(-1)  # (3, N, T)
         terms = presence_terms(model, path, presences, args, kwargs)
         hard, soft, soft_given = terms.rewards()  # (N,) each
-        parts = terms.parts()
         log_q = dist.Bernoulli(logits=logits, validate_args=False).log_prob(b).sum(-1)
         variate = (hard - soft_given).detach() * log_q + soft - soft_given
-        surrogate = (variate * terms.scale).sum()
-        loss = surrogate.detach() - surrogate - elbo_of(parts)
-        return Estimate(loss, elbo_metrics(parts), path)
+        return elbo_and(terms.parts(), (variate * terms.scale).sum(), path)
 
 
 def given(b: Tensor, logits: Tensor) -> Tensor:

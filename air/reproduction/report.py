@@ -57,12 +57,13 @@ def section(name: str, table: Table, runs: Sequence[Archived], picture: str | No
     """
     commits = ", ".join(dict.fromkeys(run.commit for run in runs))
     machines = "; ".join(dict.fromkeys(run.machine for run in runs))
-    hours = sum(run.seconds for run in runs) / 3600
+    minutes = sum(run.seconds for run in runs) / 60
+    time = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.1f} minutes"
     seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
     parts = [
         f"## {table.title}",
         table.about.strip(),
-        f"`python scripts/reproduce.py {name}`: {len(runs)} runs, seeds {seeds}, {hours:.1f} hours "
+        f"`python scripts/reproduce.py {name}`: {len(runs)} runs, seeds {seeds}, {time} "
         f"of training in all; {machines}; commit {commits}. Means ± standard deviations over all "
         "seeds; *success* is the share of runs whose counts have not collapsed; seconds are of "
         "training alone.",

@@ -17,6 +17,7 @@ from pathlib import Path
 from air.cli.jobs import grid_jobs
 from air.cli.overrides import CONF
 from air.comparison.reading import Run, read_runs
+from air.errors import ConfigError
 from air.reproduction.archive import Archived, archived
 from air.reproduction.config import Table
 
@@ -56,7 +57,7 @@ def sweeps_of(table: Table, smoke: bool) -> list[Sweep]:
         smoke: whether each run is one of seconds, and has one seed alone.
 
     Raises:
-        ConfigError: a command line is no grid.
+        ConfigError: a command line is no grid, or a published figure stands beside no run.
     """
     seeds = table.seeds[:1] if smoke else table.seeds
     behind = f"{_SMOKE} {table.smoke}" if smoke else ""
@@ -65,6 +66,13 @@ def sweeps_of(table: Table, smoke: bool) -> list[Sweep]:
         words = shlex.split(f"{line} {table.common} {behind}")
         words.append(_SEED + ",".join(map(str, seeds)))
         found.append(Sweep(words, [_setting_and_seed(job) for job in grid_jobs(words)]))
+    settings = [shlex.split(setting) for sweep in found for setting, _ in sweep.jobs]
+    for published in table.published:
+        if not any(set(published.beside.split()) <= set(words) for words in settings):
+            raise ConfigError(
+                f"published.beside: must be words of one of the table's runs, got "
+                f"{published.beside!r}"
+            )
     return found
 
 

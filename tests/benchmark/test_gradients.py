@@ -74,9 +74,7 @@ def test_the_command_compares_checkpoints_of_a_run(tmp_path):
             "num_slopes=2",
             "baseline_iterations=2",
             "formats=[png]",
-            "~estimators",
-            "+estimators.exact=inference=marginal",
-            "+estimators.neural=inference=reinforce baseline=neural",
+            "only=[marginal,reinforce_neural,average]",
             "+estimators.average=inference=reinforce baseline=moving_average",
         ],
     ):
@@ -88,7 +86,9 @@ def test_the_command_compares_checkpoints_of_a_run(tmp_path):
     with (run / "gradients" / "noise.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["iteration"], row["estimator"]) for row in rows] == [
-        (iteration, name) for iteration in ("0", "4") for name in ("exact", "neural", "average")
+        (iteration, name)
+        for iteration in ("0", "4")
+        for name in ("marginal", "reinforce_neural", "average")
     ]
     assert (run / "gradients" / "noise.png").exists()
     assert (run / "gradients" / "slopes.csv").exists()
@@ -101,6 +101,7 @@ def test_the_command_compares_checkpoints_of_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"only": ["b"]}, "only: must be among the estimators, marginal, reinforce, "),
         ({"which": [0]}, "which: must be latest without a run, got [0]"),
         ({"estimators": {"a": "sleep=none"}}, "estimators.a: must set inference and baseline"),
         ({"estimators": {"a": "inference=b"}}, "inference: must be one of"),

@@ -1,5 +1,6 @@
 """Tables of results: what is kept of runs, what is written of it, and the command."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -150,6 +151,12 @@ def test_every_table_is_a_grid_with_metrics_that_are_logged_or_evaluated(name):
     assert set(table.curves) <= table.columns.keys()
 
 
+def test_a_published_figure_stands_beside_a_run():
+    stray = [Published("theirs", "90 %", "Somebody, 2020", beside="prior=linear")]
+    with pytest.raises(ConfigError, match=r"published.beside: .* got 'prior=linear'"):
+        sweeps_of(dataclasses.replace(TABLE, published=stray), smoke=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", table_names())
 def test_every_run_of_a_table_is_allowed(name):
@@ -184,7 +191,7 @@ def test_a_small_version_is_trained_kept_and_written(tmp_path, name):
     assert f"{len(jobs)} runs, seeds {table.seeds[0]}" in text
     for link in re.findall(r"!\[.*\]\((.*)\)", text):
         assert (results / link).exists()
-    kept = read_archive(results / "outputs" / "results", name)
+    kept = read_archive(results / "results", name)
     assert [run.key for run in kept] == jobs
     assert all(set(table.columns) == run.metrics.keys() for run in kept)
     # What is kept is enough: nothing is trained again.
