@@ -18,9 +18,8 @@ from air.comparison.measures import last_value, training_times
 from air.comparison.reading import Run
 from air.errors import ConfigError
 from air.runs.files import make_folder, write_whole
-from air.runs.result import RunResult
 
-_RUN = ("setting", "seed", "status", "collapsed", "iterations", "seconds", "commit", "machine")
+_RUN = ("setting", "seed", "status", "iterations", "seconds", "commit", "machine")
 _POINT = ("setting", "seed", "iteration", "seconds")
 
 
@@ -32,7 +31,6 @@ class Archived:
         setting: the words of its command, without its seed.
         seed: of the run.
         status: finished or failed.
-        collapsed: which counts had collapsed at the end; empty if none had.
         iterations: optimiser steps taken.
         seconds: of training.
         commit: of the repository, when it was run.
@@ -44,7 +42,6 @@ class Archived:
     setting: str
     seed: int
     status: str
-    collapsed: str
     iterations: int
     seconds: float
     commit: str
@@ -67,17 +64,13 @@ class Archived:
             iteration, seconds = int(point["iteration"]), point["seconds"]
             lines.append({**point, "iteration": iteration, "time/steps_per_second": speed})
         lines.append({"iteration": self.iterations, **self.metrics})
-        collapsed = self.collapsed or None
-        result = RunResult("finished", self.iterations, None, {}, None, collapsed)
-        if self.status == "failed":
-            result = RunResult("failed", self.iterations, None, {}, "failed", None)
         return Run(
             folder=Path(self.setting) / str(self.seed),
             status="finished" if self.status == "finished" else "failed",
             overrides=[f"{key}={value}" for key, value in words.items()],
             values={**words, "seed": self.seed},
             metrics=lines,
-            result=result,
+            result=None,
             problem=None,
             sweep=None,
         )
@@ -116,7 +109,6 @@ def archived(
         setting=setting,
         seed=seed,
         status=run.status,
-        collapsed=(run.result and run.result.collapsed) or "",
         iterations=run.iteration,
         seconds=round(max(times.values(), default=0.0), 3),
         commit=commit,
@@ -148,7 +140,6 @@ def read_archive(folder: Path, name: str) -> list[Archived]:
                 Archived(
                     *key,
                     status=line["status"],
-                    collapsed=line["collapsed"],
                     iterations=int(line["iterations"]),
                     seconds=float(line["seconds"]),
                     commit=line["commit"],

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from air.fields import NonEmptyText, PositiveReal, Seed, strict
+from air.fields import NonEmptyText, PositiveReal, Real, Seed, strict
 
 
 @strict
@@ -33,6 +33,7 @@ class Table:
     smoke: str  # images so few that a small version takes seconds
     evaluate: dict[str, NonEmptyText]  # as behind `evaluate.py`, by a name of its own
     columns: Annotated[dict[str, NonEmptyText], Field(min_length=1)]  # metrics, and their headers
+    success: Real  # what the first metric comes to, at least, in a run that has worked
     after: list[PositiveReal]  # seconds of training, after which the first metric is told too
     curves: list[NonEmptyText]  # metrics that are drawn
     published: list[Published]

@@ -60,12 +60,13 @@ def section(name: str, table: Table, runs: Sequence[Archived], picture: str | No
     minutes = sum(run.seconds for run in runs) / 60
     time = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.1f} minutes"
     seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
+    first = next(iter(table.columns))
     parts = [
         f"## {table.title}",
         table.about.strip(),
         f"`python scripts/reproduce.py {name}`: {len(runs)} runs, seeds {seeds}, {time} "
         f"of training in all; {machines}; commit {commits}. Means ± standard deviations over all "
-        "seeds; *success* is the share of runs whose counts have not collapsed; seconds are of "
+        f"seeds; *success* is a run with {_number(first, table.success)} or more; seconds are of "
         "training alone.",
         markdown(rows_of(runs, table), table),
     ]
@@ -79,9 +80,8 @@ def section(name: str, table: Table, runs: Sequence[Archived], picture: str | No
 def markdown(rows: Sequence[Row], table: Table) -> str:
     """Return rows as a Markdown table, with every seed, and published figures beside them."""
     first, *others = table.columns
-    settings = list(rows[0].group.cells)
     headers = [
-        *(setting.rpartition(".")[2] for setting in settings),
+        "setting",
         table.columns[first],
         "each seed",
         "success",
@@ -100,10 +100,10 @@ def markdown(rows: Sequence[Row], table: Table) -> str:
         ]
         lines.append(
             [
-                *map(short, row.group.cells.values()),
+                _setting(row),
                 _mean(first, [last_value(run, first) for run in finished]),
                 ", ".join(each),
-                ABSENT if row.success_rate is None else f"{row.success_rate:.0%}",
+                f"{_successes(row, table)} of {len(runs)}",
                 *(_mean(name, [last_value(run, name) for run in finished]) for name in others),
                 *(
                     _mean(first, [after(run, first, end) for run in finished])
@@ -115,10 +115,25 @@ def markdown(rows: Sequence[Row], table: Table) -> str:
         )
     for published in table.published:
         if not published.beside:
-            blank = [""] * (len(headers) - len(settings) - 1)
-            name = [published.what, *[""] * (len(settings) - 1)] if settings else []
-            lines.append([*name, *blank, _cited(published, named=bool(name))])
+            blank = [""] * (len(headers) - 2)
+            lines.append([published.what, *blank, _cited(published, named=True)])
+    if not table.published:
+        headers, lines = headers[:-1], [line[:-1] for line in lines]
     return format_table(lines, headers, "github")
+
+
+def _setting(row: Row) -> str:
+    """Return the words that set a row apart from the others."""
+    cells = row.group.cells.items()
+    words = [f"{key}={short(value)}" for key, value in cells if value != ABSENT]
+    return f"`{' '.join(words)}`" if words else "all runs"
+
+
+def _successes(row: Row, table: Table) -> int:
+    """Return how many runs have worked."""
+    finished = [run for run in row.group.runs if run.status == "finished"]
+    values = [last_value(run, next(iter(table.columns))) for run in finished]
+    return sum(value is not None and value >= table.success for value in values)
 
 
 def after(run: Run, name: str, seconds: float) -> float | None:
