@@ -63,6 +63,7 @@ def test_along_its_gradient_the_elbo_is_as_steep_as_said_with_the_papers_attenti
 def test_the_command_compares_checkpoints_of_a_run(tmp_path):
     run = tmp_path / "run"
     overrides = [*SMALL, "train.num_iterations=4", "train.keep_at=[0]", "model.num_steps=1"]
+    overrides += ["train.step=eager"]
     for command in (
         ["train.py", *overrides, f"hydra.run.dir={run}"],
         [

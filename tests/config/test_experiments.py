@@ -23,7 +23,9 @@ OPTIONS = [
     if group != "experiment"
     for path in sorted((CONF / group).glob("*.yaml"))
 ]
-MARGINAL = [option for group, option in OPTIONS if group == "inference" and "marginal" in option]
+WITHOUT_BASELINE = [
+    option for group, option in OPTIONS if group == "inference" and option != "reinforce"
+]
 BASELINES = [option for group, option in OPTIONS if group == "baseline" and option != "none"]
 
 
@@ -37,11 +39,11 @@ def without_meaning(chosen, has_sigmoid):
         refused["compositing", "over"] = sigmoid
     if chosen["compositing"] == "sum":
         refused["likelihood", "bernoulli"] = "compositing: must be 'over' with likelihood=bernoulli"
-    why = "baseline: must be 'none' with inference=marginal"
-    if chosen["inference"] in MARGINAL:
+    why = "baseline: must be 'none' with inference="
+    if chosen["inference"] in WITHOUT_BASELINE:
         return refused | {("baseline", each): why for each in BASELINES}
     if chosen["baseline"] != "none":
-        return refused | {("inference", each): why for each in MARGINAL}
+        return refused | {("inference", each): why for each in WITHOUT_BASELINE}
     return refused
 
 

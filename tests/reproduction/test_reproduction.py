@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from air.cli.compose import compose_config
@@ -91,6 +91,7 @@ numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: float(f"{value
 words = st.text("abc=,. ", min_size=1, max_size=9).filter(str.strip)
 
 
+@settings(max_examples=25)
 @given(
     st.lists(
         st.builds(

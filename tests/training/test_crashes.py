@@ -53,6 +53,7 @@ def around_the_best(changes):
     return (ours[3], ours[3] + 1, ours[-1], len(changes) - 1)
 
 
+@pytest.mark.slow
 def test_killed_at_a_few_moments(uneven, tmp_path, scored):
     check(uneven, tmp_path, around_the_best, 0, *COLLAPSING)
 

@@ -76,7 +76,9 @@ def images_run(tmp_path, kind, *overrides, num=600):
     return folder, run_script("train", *given, *overrides)
 
 
-@pytest.mark.parametrize("kind", ["in colour", "on slopes with noise"])
+@pytest.mark.parametrize(
+    "kind", ["in colour", pytest.param("on slopes with noise", marks=pytest.mark.slow)]
+)
 def test_it_is_trained_resumed_evaluated_and_drawn(tmp_path, kind):
     short = ("train.num_iterations=4", "train.save_every=2", "train.eval_every=2")
     folder, result = images_run(tmp_path, kind, *short, "train.num_pictures=2", num=80)
