@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from air.comparison.effects import Effect, Effects
-from air.comparison.measures import Metric, curve, spread, training_times
+from air.comparison.measures import Metric, curve, spread
 from air.comparison.reading import Run
 from air.comparison.settings import short
 from air.comparison.table import Row
@@ -24,9 +24,7 @@ _GREY = "0.8"
 _LABEL_WIDTH = 58  # characters under a panel
 
 
-def draw_curves(
-    rows: Sequence[Row], names: Sequence[str], over_time: bool = False
-) -> Figure | None:
+def draw_curves(rows: Sequence[Row], names: Sequence[str]) -> Figure | None:
     """Draw metrics over the iterations: the mean over seeds, and one standard deviation around it.
 
     The best settings have colours, all further ones are grey. Every run counts, finished or not; a
@@ -35,7 +33,6 @@ def draw_curves(
     Args:
         rows: settings, the best first.
         names: of the metrics, a panel for each that there is.
-        over_time: draw each of them over the seconds of training too.
 
     Returns:
         None if no run has any of the metrics.
@@ -43,21 +40,19 @@ def draw_curves(
     known = [name for name in names if any(_points(row, name) for row in rows)]
     if not known:
         return None
-    panels = [(name, seconds) for name in known for seconds in (False, True)[: 1 + over_time]]
     coloured, grey = rows[: len(SERIES_COLOURS)], rows[len(SERIES_COLOURS) :]
     labels = [
-        textwrap.fill(label, _LABEL_WIDTH * len(panels), subsequent_indent="  ")
+        textwrap.fill(label, _LABEL_WIDTH * len(known), subsequent_indent="  ")
         for label in _labels(coloured, known)
     ]
     lines = "\n".join(labels).count("\n") + 1
-    figure = Figure(figsize=(4.4 * len(panels), 3.8 + 0.17 * lines), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (name, seconds) in zip(axes, panels, strict=True):
+    figure = Figure(figsize=(4.4 * len(known), 3.8 + 0.17 * lines), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
         for row in reversed(grey):
-            _draw_curve(axis, row, name, seconds, _GREY, band=False)
+            _draw_curve(axis, _points(row, name), len(row.group.runs), _GREY, band=False)
         for row, colour in reversed(list(zip(coloured, SERIES_COLOURS, strict=False))):
-            _draw_curve(axis, row, name, seconds, colour, band=True)
-        axis.set(xlabel="seconds of training" if seconds else "iteration", ylabel=name)
+            _draw_curve(axis, _points(row, name), len(row.group.runs), colour, band=True)
+        axis.set(xlabel="iteration", ylabel=name)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         _format_values(axis, name)
         _leave_out_the_beginning(axis)
@@ -94,29 +89,25 @@ def _last_of_each(run: Run, name: str) -> dict[int, float]:
     return {iteration: value for iteration, value in curve(run, name) if math.isfinite(value)}
 
 
-def _seconds(row: Row, iteration: int) -> float:
-    """Return how long the runs trained to an iteration, in the mean; nan if none says it."""
-    times = [training_times(run).get(iteration) for run in row.group.runs]
-    mean = spread(times).mean
-    return math.nan if mean is None else mean
-
-
-def _draw_curve(axis: Axes, row: Row, name: str, seconds: bool, colour: str, band: bool) -> None:
+def _draw_curve(
+    axis: Axes, points: Sequence[tuple[int, list[float]]], num_runs: int, colour: str, band: bool
+) -> None:
     """Draw one setting's curve; dotted where fewer of its runs have values than elsewhere."""
-    points = _points(row, name)
     if not points:
         return
-    along = np.array([_seconds(row, at) if seconds else at for at, _ in points])
+    iterations = np.array([iteration for iteration, _ in points])
     spreads = [spread(values) for _, values in points]
     means = np.array([each.mean for each in spreads], dtype=float)
     most = max(len(values) for _, values in points)
     whole = np.array([len(values) == most for _, values in points])
     marker = "o" if len(points) < 30 else None
-    axis.plot(along, means, color=colour, linewidth=1, linestyle=":", marker=marker, ms=2)
-    axis.plot(along, np.where(whole, means, np.nan), color=colour, linewidth=1.5)
+    axis.plot(iterations, means, color=colour, linewidth=1, linestyle=":", marker=marker, ms=2)
+    axis.plot(iterations, np.where(whole, means, np.nan), color=colour, linewidth=1.5)
     if band:
         sds = np.array([each.sd or 0.0 for each in spreads])
-        axis.fill_between(along, means - sds, means + sds, color=colour, alpha=0.18, linewidth=0)
+        axis.fill_between(
+            iterations, means - sds, means + sds, color=colour, alpha=0.18, linewidth=0
+        )
 
 
 def _leave_out_the_beginning(axis: Axes) -> None:

@@ -35,7 +35,8 @@ class Table:
     columns: Annotated[dict[str, NonEmptyText], Field(min_length=1)]  # metrics, and their headers
     success: Real  # what the first metric comes to, at least, in a run that has worked
     after: list[PositiveReal]  # seconds of training, after which the first metric is told too
-    curves: list[NonEmptyText]  # metrics that are drawn
+    curve: NonEmptyText | None  # the metric that is drawn
+    rows_by: str  # a key of the settings, of which each value has a row of panels; empty: one row
     published: list[Published]
 
 

@@ -6,10 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from air.comparison.measures import Metric, curve, last_value, spread, training_times
-from air.comparison.plots import draw_curves
 from air.comparison.reading import Run
 from air.comparison.settings import ABSENT, group_runs, short
 from air.comparison.table import Row, decimals, format_table, make_rows
@@ -174,12 +171,3 @@ def _mean(name: str, values: Sequence[float | None]) -> str:
 
 def _seconds(row: Row) -> str:
     return ABSENT if row.seconds.mean is None else f"{row.seconds.mean:.0f}"
-
-
-def draw(rows: Sequence[Row], table: Table) -> Figure | None:
-    """Draw the curves over iterations and over time, the best setting first; None if none is."""
-    if not table.curves:
-        return None
-    metric = Metric(table.curves[0], "max")
-    best = sorted(rows, key=lambda row: -metric.better(row.last[metric.name].mean))
-    return draw_curves(best, table.curves, over_time=True)

@@ -10,7 +10,8 @@ from air.errors import ConfigError
 from air.pictures.figure_files import save_figure
 from air.reproduction.archive import read_archive, write_archive
 from air.reproduction.config import Request
-from air.reproduction.report import draw, rows_of, section, write_section
+from air.reproduction.curves import draw_curves
+from air.reproduction.report import section, write_section
 from air.reproduction.running import run_sweep, sweeps_of
 from air.reproduction.tables import read_table, table_names
 
@@ -63,7 +64,7 @@ def reproduce(request: Request) -> None:
         ]
         if not runs:
             continue
-        figure = draw(rows_of(runs, table), table)
+        figure = draw_curves(runs, table.curve, table.rows_by) if table.curve else None
         picture = None
         if figure is not None:
             (file,) = save_figure(figure, places.archive / name)

@@ -13,7 +13,8 @@ from air.cli.compose import compose_config
 from air.errors import ConfigError
 from air.reproduction.archive import Archived, read_archive, write_archive
 from air.reproduction.config import Published, Table
-from air.reproduction.report import after, draw, markdown, rows_of, write_section
+from air.reproduction.curves import draw_curves
+from air.reproduction.report import after, markdown, rows_of, write_section
 from air.reproduction.running import sweeps_of
 from air.reproduction.tables import read_table, table_names
 from tests.helpers.in_process import run_script
@@ -30,7 +31,8 @@ TABLE = Table(
     columns={"val/count_accuracy": "counted right", "val/elbo": "ELBO"},
     success=0.6,
     after=[10.0],
-    curves=["val/count_accuracy"],
+    curve="val/count_accuracy",
+    rows_by="",
     published=[
         Published("theirs", "90 %", "Somebody, 2020", beside="prior=rising"),
         Published("another model", "80 %", "Others, 2021", beside=""),
@@ -78,13 +80,18 @@ def test_after_some_seconds_is_the_last_evaluation_before():
     assert found == [None, 0.45, pytest.approx(0.8), 0.9]
 
 
-def test_curves_are_drawn_over_iterations_and_over_seconds():
-    by_iteration, by_time = draw(rows_of(RUNS, TABLE), TABLE).axes
-    for axis, ends in ((by_iteration, (10, 40)), (by_time, (5, 20))):
-        for line in axis.lines:
-            along = line.get_xdata()
-            assert (along[0], along[-1]) == pytest.approx(ends)
-    assert by_time.get_xlabel() == "seconds of training"
+def test_curves_are_means_over_seeds_along_iterations_and_seconds():
+    by_iteration, by_time = draw_curves(RUNS, "val/count_accuracy", "").axes
+    for axis, along in ((by_iteration, [10, 20, 40]), (by_time, [5, 9, 20])):
+        constant, rising = axis.lines
+        assert constant.get_label() == "prior=constant"
+        assert constant.get_xdata() == pytest.approx(along)
+        assert constant.get_ydata() == pytest.approx([0.3, 0.5, 0.6])
+        assert rising.get_ydata() == pytest.approx([0.45, 0.8, 0.9])
+    rows = draw_curves(RUNS, "val/count_accuracy", "prior").axes
+    assert [len(axis.lines) for axis in rows] == [1, 1, 1, 1]
+    assert [axis.get_title() for axis in rows[::2]] == ["prior=constant", "prior=rising"]
+    assert draw_curves(RUNS, "val/other", "") is None
 
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: float(f"{value:.7g}"))
@@ -149,7 +156,7 @@ def test_every_table_is_a_grid_with_metrics_that_are_logged_or_evaluated(name):
     for metric in table.columns:
         logged = metric.startswith("val/")
         assert logged or any(metric.partition("/")[0] in words for words in table.evaluate.values())
-    assert set(table.curves) <= table.columns.keys()
+    assert table.curve is None or table.curve in table.columns
 
 
 def test_a_published_figure_stands_beside_a_run():
