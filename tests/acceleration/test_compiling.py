@@ -105,6 +105,7 @@ def same(one, other):
     )
 
 
+@pytest.mark.slow
 @needs_a_compiler
 def test_a_step_that_is_kept_is_the_one_that_was_compiled(monkeypatch, tmp_path, caplog):
     """Also where PyTorch has moved what it is compiled, packed and loaded by."""
@@ -201,6 +202,7 @@ compiling.compile_recording(make_fx(lambda x: (-x,))(torch.ones(2)), [torch.ones
 """
 
 
+@pytest.mark.slow
 @needs_a_compiler
 def test_the_key_is_of_the_compilers_settings_but_not_of_the_working_folder(tmp_path):
     def key(folder, **settings):

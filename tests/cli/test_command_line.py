@@ -120,6 +120,7 @@ def test_signals_save_and_say_how_to_continue(train_command, tmp_path, number, s
     assert read_latest(run_dir)[1].iteration == stopped + 3
 
 
+@pytest.mark.slow
 def test_two_multirun_jobs_are_two_wandb_runs(train_command, tmp_path):
     result = train_command(
         "-m", *train_command.smoke, "tracking=wandb", "tracking.tags=[x]", "seed=0,1"

@@ -14,7 +14,6 @@ from air.errors import ConfigError
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective, WeightedKL
 from air.inference.reinforce import ReinforceELBO
-from air.inference.sleep import SleepPhase
 from air.model.config import BernoulliConfig, NormalConfig, OverConfig
 from air.model.full_path import count_log_probs
 from tests.helpers.estimators import ESTIMATORS, UNBIASED
@@ -81,8 +80,8 @@ def test_marginal_equals_enumeration_by_hand(images, kinds):
 @pytest.mark.parametrize("name", UNBIASED)
 def test_marginal_equals_the_mean_of_drawn_counts_in_value_and_gradient(images, kinds, name):
     air = tiny(**kinds)
-    marginal = monte_carlo(MarginalELBO(), air, images, chunks=16, copies=300, **PRIOR)
-    sampled = monte_carlo(ESTIMATORS[name](), air, images, chunks=16, copies=1500, **PRIOR)
+    marginal = monte_carlo(MarginalELBO(), air, images, chunks=16, copies=200, **PRIOR)
+    sampled = monte_carlo(ESTIMATORS[name](), air, images, chunks=16, copies=1000, **PRIOR)
     for one, other in zip(marginal, sampled, strict=True):
         assert_same_mean(one, other)
     assert marginal[0][1].item() < 0.02 * abs(
@@ -213,7 +212,7 @@ def test_a_recorded_step_is_the_eager_one(images, name):
     probabilities, scheduled = torch.full((2,), 0.4), {}
     if name == "relaxed":
         scheduled = {"temperature": torch.tensor(0.7)}
-    objective = Objective(ESTIMATORS[name](), [SleepPhase(10.0, 4)], list(scheduled))
+    objective = Objective(ESTIMATORS[name](), scheduled=list(scheduled))
     settings = (probabilities, *scheduled.values())
     with torch.random.fork_rng():
         expected = objective(air, batch, *settings)
