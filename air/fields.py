@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
-from typing_extensions import dataclass_transform
+from typing_extensions import LiteralString, dataclass_transform
 
 NonLinearity = Literal["ReLU", "ELU", "GELU", "LeakyReLU", "SiLU", "Softplus", "Tanh"]
 
@@ -36,29 +36,30 @@ Layers = list[PositiveInt]
 NonEmptyLayers = Annotated[list[PositiveInt], Field(min_length=1)]
 
 
-def _number_or_auto(value: Any, validated: ValidatorFunctionWrapHandler) -> Any:
+def _or_say(code: LiteralString, message: LiteralString) -> WrapValidator:
     """Say what is wrong once, instead of once for each kind of value that is allowed."""
-    try:
-        return validated(value)
-    except ValidationError:
-        message = "Input should be a finite number above 0, or auto"
-        raise PydanticCustomError("number_or_auto", message) from None
+
+    def check(value: Any, validated: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validated(value)
+        except ValidationError:
+            raise PydanticCustomError(code, message) from None
+
+    return WrapValidator(check)
 
 
 Auto = Literal["auto"]  # found from the training images, at the start of a run
-PositiveRealOrAuto = Annotated[PositiveReal | Auto, WrapValidator(_number_or_auto)]
-
-
-def _named_or_iteration(value: Any, validated: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        return validated(value)
-    except ValidationError:
-        message = "Input should be latest, best or the iteration of a checkpoint that was kept"
-        raise PydanticCustomError("which_checkpoint", message) from None
-
+PositiveRealOrAuto = Annotated[
+    PositiveReal | Auto,
+    _or_say("number_or_auto", "Input should be a finite number above 0, or auto"),
+]
 
 WhichCheckpoint = Annotated[  # of a run
-    Literal["latest", "best"] | Count, WrapValidator(_named_or_iteration)
+    Literal["latest", "best"] | Count,
+    _or_say(
+        "which_checkpoint",
+        "Input should be latest, best or the iteration of a checkpoint that was kept",
+    ),
 ]
 
 

@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from air.acceleration.threads import wait_passively
-from air.cli.arguments import refuse_unknown_options
+from air.cli.arguments import OneLineParser, refuse_unknown_options
 from air.cli.command import one_line_errors
 from air.errors import ConfigError
 
@@ -22,11 +21,6 @@ _WHAT = (
     f"{', '.join(SECTIONS)} (all of these); {', '.join(GPU[:3])}; gpu, which is {', '.join(GPU)}; "
     "or KEY=VALUE as for train.py"
 )
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
 
 
 def _positive(text: str) -> int:
@@ -45,7 +39,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     Raises:
         ConfigError: it is wrong.
     """
-    parser = _Parser(description="Measure AIR on this machine and print tables.")
+    parser = OneLineParser(description="Measure AIR on this machine and print tables.")
     add = parser.add_argument
     add("what", nargs="*", help=_WHAT)
     add(

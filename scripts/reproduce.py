@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from air.cli.arguments import refuse_unknown_options
+from air.cli.arguments import OneLineParser, refuse_unknown_options
 from air.cli.command import one_line_errors
 from air.errors import ConfigError
 from air.reproduction.config import Request
@@ -18,18 +16,13 @@ _FLAGS = ("smoke", "train")
 _PASSED_ON = ("hydra/launcher", "hydra.launcher", "tracking", "device", "train.step")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
 def arguments(words: Sequence[str]) -> Request:
     """Read the command line.
 
     Raises:
         ConfigError: it is wrong.
     """
-    parser = _Parser(
+    parser = OneLineParser(
         description="Train what tables of RESULTS.md lack, and write them anew.",
         epilog=f"tables: {', '.join(table_names())}",
     )

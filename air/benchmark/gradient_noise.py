@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyro
@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from air.benchmark.config import GradientsConfig
 from air.benchmark.timing import interleaved
-from air.cli.compose import compose_config
 from air.config.schema import Config
 from air.data.scenes import Scenes
 from air.inference.objective import Objective
 from air.model.air import AIR
 from air.model.images import to_unit
-from air.training.gradients import build_gradients
+from air.model.presence import PresencePrior
+from air.training.gradients import build_gradients, objective_settings
 
 _ROUNDS = 20  # in which each is timed
 
@@ -51,11 +51,9 @@ class Parameters:
         """Return the first held-out images, floats on the model's device."""
         return to_unit(self.scenes.images[:num_images], self.air.device, self.air.dtype)
 
-    def trial_probabilities(self) -> Tensor:
-        """Return the prior of z_pres at this iteration, (num_steps,)."""
-        prior = self.config.prior.build(self.air.num_steps)(self.iteration)
-        steps = range(self.air.num_steps)
-        return torch.tensor([prior(t) for t in steps], dtype=torch.float64).to(self.air.device)
+    def prior(self) -> PresencePrior:
+        """Return the prior of z_pres at this iteration: step -> trial probability."""
+        return self.config.prior.build(self.air.num_steps)(self.iteration)
 
 
 @dataclass(frozen=True)
@@ -93,12 +91,16 @@ class NoiseRow:
 
 
 def measure_noise(
-    parameters: Parameters, estimators: Mapping[str, Config], config: GradientsConfig
+    parameters: Parameters,
+    exact: Config,
+    estimators: Mapping[str, Config],
+    config: GradientsConfig,
 ) -> Iterator[NoiseRow]:
     """Compare estimators at the same parameters, on the same images.
 
     Args:
         parameters: of the model.
+        exact: a run with the estimator that all are compared with.
         estimators: a run for each, by name.
         config: how much is drawn.
     """
@@ -107,7 +109,6 @@ def measure_noise(
         name: Candidate(parameters, run, batch, config) for name, run in estimators.items()
     }
     times = interleaved({name: each.once for name, each in candidates.items()}, _ROUNDS)
-    exact = replace(parameters.config, inference=compose_config(("inference=marginal",)).inference)
     reference = Candidate(parameters, exact, batch, config).moments(config.num_draws, config.seed)
     parts = _parts(parameters.air)
     for name, candidate in candidates.items():
@@ -180,8 +181,6 @@ class Candidate:
     def __init__(
         self, parameters: Parameters, run: Config, batch: Tensor, config: GradientsConfig
     ) -> None:
-        scheduled = run.inference.scheduled(parameters.iteration)
-        scheduled.pop("rest_weight", None)
         self.air = parameters.air
         has_baseline = run.inference.baseline.kind != "none"
         if has_baseline:
@@ -189,13 +188,11 @@ class Candidate:
             self.air = run.build_model(self.air.x_size, self.air.num_channels)
             self.air.load_state_dict(parameters.air.state_dict(), strict=False)
             self.air.to(parameters.air.device, parameters.air.dtype)
-        like = parameters.air.guide.z_where_init
-        self._settings = [
-            parameters.trial_probabilities(),
-            *(like.new_tensor(value) for value in scheduled.values()),
-        ]
+        iteration = parameters.iteration
+        self._settings = objective_settings(run, parameters.prior(), self.air, iteration)
         self._batch = batch
-        objective = Objective(run.inference.build(), scheduled=list(scheduled))
+        scheduled = list(run.inference.scheduled(iteration))
+        objective = Objective(run.inference.build(), scheduled=scheduled)
         self._gradients = build_gradients(run, objective, self.air, batch)
         with pyro.get_param_store().scope() as self._own:
             pass

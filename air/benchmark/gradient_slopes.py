@@ -57,14 +57,12 @@ def measure_slopes(parameters: Parameters, config: GradientsConfig) -> Iterator[
     """
     air = copy.deepcopy(parameters.air).double()
     batch = parameters.batch(config.num_images).double()
-    probabilities = parameters.trial_probabilities()
+    prior = parameters.prior()
     names, values = zip(*counted(air), strict=True)
 
     def loss(seed: int) -> Tensor:
         torch.manual_seed(seed)
-        estimate = MarginalELBO().estimate(
-            air.model, air.guide, batch, z_pres_prior_p=lambda t: probabilities[t]
-        )
+        estimate = MarginalELBO().estimate(air.model, air.guide, batch, z_pres_prior_p=prior)
         return estimate.loss / len(batch)
 
     def gradient(seed: int) -> list[Tensor]:

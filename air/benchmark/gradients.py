@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pyro
 
@@ -21,13 +16,15 @@ from air.benchmark.gradient_pictures import draw_noise
 from air.benchmark.gradient_slopes import SlopeRow, measure_slopes
 from air.benchmark.tables import markdown_table
 from air.benchmark.workloads import build_trainer
+from air.cli.arguments import command_words
 from air.cli.compose import compose_config
 from air.config.schema import Config
 from air.data.loading import load_data
 from air.errors import ConfigError
 from air.fields import WhichCheckpoint
+from air.inference.config import InferenceConfig
 from air.pictures.figure_files import save_figure
-from air.runs.files import make_folder, write_whole
+from air.runs.files import write_csv
 from air.runs.trained import open_run
 from air.training.run import choose_device
 
@@ -58,31 +55,28 @@ def compare_gradients(config: GradientsConfig) -> Comparison:
     """
     folder = _output_folder(config)
     runs = _parameters(config)
-    for each in runs:
-        _with_estimator(each, "ELBO", "inference=marginal")  # which all are compared with
-    estimators = {
-        name: [_with_estimator(of, name, config.estimators[name]) for of in runs]
-        for name in _chosen(config)
-    }
+    exact = _estimator("ELBO", "inference=marginal")  # which all are compared with
+    estimators = {name: _estimator(name, config.estimators[name]) for name in _chosen(config)}
+    chosen = [
+        (_with(of, exact), {name: _with(of, each) for name, each in estimators.items()})
+        for of in runs
+    ]
     found = Comparison([], [])
-    threads = runs[0].config.train.threads
-    with computing_with(threads), pyro.validation_enabled(False):
-        for number, parameters in enumerate(runs):
-            of_estimators = {name: configs[number] for name, configs in estimators.items()}
-            found.noise.extend(measure_noise(parameters, of_estimators, config))
-            log.info("%s:\n%s", parameters.where, markdown_table(found.noise[-len(estimators) :]))
+    with computing_with(runs[0].config.train.threads), pyro.validation_enabled(False):
+        for parameters, (reference, candidates) in zip(runs, chosen, strict=True):
+            noise = list(measure_noise(parameters, reference, candidates, config))
+            log.info("%s:\n%s", parameters.where, markdown_table(noise))
+            found.noise.extend(noise)
             if config.num_slopes:
                 slopes = list(measure_slopes(parameters, config))
-                log.info(
-                    "%s, %s attention:\n%s",
-                    parameters.where,
-                    parameters.attention,
-                    markdown_table(slopes),
-                )
+                log.info("%s, slopes:\n%s", parameters.where, markdown_table(slopes))
                 found.slopes.extend(slopes)
-    for name, rows in (("noise", found.noise), ("slopes", found.slopes)):
+    tables: dict[str, list[NoiseRow] | list[SlopeRow]]
+    tables = {"noise": found.noise, "slopes": found.slopes}
+    for name, rows in tables.items():
         if rows:
-            _write(folder / f"{name}.csv", rows)
+            names = [field.name for field in fields(rows[0])]
+            write_csv(folder / f"{name}.csv", names, map(asdict, rows))
     save_figure(draw_noise(found.noise), folder / "noise", config.formats)
     log.info("written to %s", folder)
     return found
@@ -123,7 +117,7 @@ def _parameters(config: GradientsConfig) -> list[Parameters]:
 
 def _fresh(config: GradientsConfig) -> Parameters:
     ours = ("tracking=none", f"device={config.device}", f"seed={config.seed}")
-    run = compose_config((*words("overrides", config.overrides), *ours))
+    run = compose_config((*command_words("overrides", config.overrides), *ours))
     data = load_data(run.data)
     with pyro.get_param_store().scope():
         trainer = build_trainer(run, data)
@@ -139,42 +133,27 @@ def _trained(config: GradientsConfig, folder: str, which: WhichCheckpoint) -> Pa
     return Parameters(f"iteration {run.iteration}", run.iteration, ours, air, scenes)
 
 
-def _with_estimator(parameters: Parameters, name: str, overrides: str) -> Config:
+def _estimator(name: str, overrides: str) -> InferenceConfig:
+    """Return an estimator, all of whose objective counts from the beginning.
+
+    Raises:
+        ConfigError: the overrides are wrong.
+    """
+    words = command_words(f"estimators.{name}", overrides)
+    for word in words:
+        if word.lstrip("+").partition("=")[0].partition(".")[0] not in ("inference", "baseline"):
+            raise ConfigError(
+                f"estimators.{name}: must set inference and baseline alone, got {word}"
+            )
+    return replace(compose_config(words).inference, warm_up_iterations=0)
+
+
+def _with(parameters: Parameters, estimator: InferenceConfig) -> Config:
     """Return a run that is another in its estimator alone.
 
     Raises:
-        ConfigError: the overrides are wrong, or the estimator has no meaning for the model.
+        ConfigError: the estimator has no meaning for the model.
     """
-    given = words(f"estimators.{name}", overrides)
-    for override in given:
-        if override.lstrip("+").partition("=")[0].partition(".")[0] not in (
-            "inference",
-            "baseline",
-        ):
-            raise ConfigError(
-                f"estimators.{name}: must set inference and baseline alone, got {override}"
-            )
-    chosen = replace(parameters.config, inference=compose_config(given).inference)
-    chosen.check()
-    return chosen
-
-
-def words(key: str, text: str) -> list[str]:
-    """Return the words of a command line.
-
-    Raises:
-        ConfigError: a quotation mark is left open.
-    """
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise ConfigError(f"{key}: must be as on a command line, got {text!r}: {error}") from None
-
-
-def _write(file: Path, rows: Sequence[Any]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(rows[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    make_folder(file.parent)
-    write_whole(file, text.getvalue().encode())
+    run = replace(parameters.config, inference=estimator)
+    run.check()
+    return run

@@ -6,11 +6,12 @@ take an option after an override.
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from air.cli.overrides import known_names, readable_overrides
 from air.config.schema import Config
@@ -77,6 +78,30 @@ def refuse_unknown_options(arguments: Sequence[str], help_text: str) -> None:
     for number, word in enumerate(arguments):
         if word.startswith("--") and word.partition("=")[0] not in options:
             raise ConfigError(_unknown_option(word, arguments[number + 1 :], options, Config))
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser of a command's own, whose errors are one line like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `ConfigError`, where argparse would print its usage and end with status 2."""
+        raise ConfigError(message)
+
+
+def command_words(key: str, text: str) -> list[str]:
+    """Return the words of a text that is written as on a command line.
+
+    Args:
+        key: where the text stands.
+        text: with the shell's quotes.
+
+    Raises:
+        ConfigError: a quotation mark is left open.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{key}: must be as on a command line, got {text!r}: {error}") from None
 
 
 def _split(arguments: Sequence[str], schema: type[Any]) -> tuple[dict[str, str], list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from air.evaluation.interval import mean_and_interval
 from air.evaluation.subject import Measurement, Subject
+from air.inference import particles
 from air.model.air import AIR
 from air.model.images import to_unit
 from air.model.parameters import OwnParameters
@@ -56,7 +56,7 @@ def importance_bound(weights: Tensor, k: int) -> float:
         k: samples in a group.
     """
     groups = weights.view(-1, k).double()
-    return (groups.logsumexp(-1) - math.log(k)).mean().item()
+    return particles.importance_bound(groups.mT).mean().item()
 
 
 @torch.no_grad()

@@ -46,11 +46,12 @@ class DoublyReparameterizedELBO(SurrogateELBO):
             ValueError: the model does not mask the latents of absent objects.
         """
         terms = terms_of_paths(model, guide, self.num_paths, args, kwargs)
-        plain = bound_of(terms)
+        logs = log_weights(terms)
+        plain = bound_of(terms, logs)
         if not torch.is_grad_enabled():
             return plain
         surrogate = -plain.loss
-        for each, weight in zip(terms, own_weights(log_weights(terms)), strict=True):
+        for each, weight in zip(terms, own_weights(logs), strict=True):
             surrogate = surrogate + each.kl_scale * exchanged(
                 each.path, weight, guide, args, kwargs
             )
@@ -102,7 +103,8 @@ def exchanged(
         )
         for name, slope in zip(of_step, slopes, strict=True):
             q, value = anew[name], cut_off[name]
-            noise = ((value - q.mean) / q.stddev).detach()
+            mean, sd = q.mean, q.stddev
+            noise = ((value - mean) / sd).detach()
             score = (share.detach() * q.log_prob(value)).sum()
-            total = total + score - (slope.detach() * (q.mean + q.stddev * noise)).sum()
+            total = total + score - (slope.detach() * (mean + sd * noise)).sum()
     return total

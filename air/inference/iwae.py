@@ -40,7 +40,8 @@ class ImportanceWeightedELBO(SurrogateELBO):
         Raises:
             ValueError: the model does not mask the latents of absent objects.
         """
-        return bound_of(terms_of_paths(model, guide, self.num_paths, args, kwargs))
+        terms = terms_of_paths(model, guide, self.num_paths, args, kwargs)
+        return bound_of(terms, log_weights(terms))
 
 
 def terms_of_paths(
@@ -60,8 +61,13 @@ def log_weights(terms: Sequence[CountTerms]) -> Tensor:
     return torch.stack([each.elbo() for each in terms])
 
 
-def bound_of(terms: Sequence[CountTerms]) -> Estimate:
-    """Return minus the bound of some paths, and the ELBO along them in the mean."""
-    bound = (importance_bound(log_weights(terms)) * terms[0].scale).sum()
+def bound_of(terms: Sequence[CountTerms], weights: Tensor) -> Estimate:
+    """Return minus the bound of some paths, and the ELBO along them in the mean.
+
+    Args:
+        terms: along each path.
+        weights: their `log_weights`.
+    """
+    bound = (importance_bound(weights) * terms[0].scale).sum()
     parts = mean_parts([each.expected_parts() for each in terms])
     return Estimate(-bound, {"bound": bound.detach(), **elbo_metrics(parts)}, terms[0].path)

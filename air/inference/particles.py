@@ -43,11 +43,15 @@ class Draw(NamedTuple):
 
     def log_joint(self) -> Tensor:
         """Return log p(x, z), (N,)."""
-        return self.log_likelihood + self.kl_scale / self.scale * sum(self.log_prior.values())
+        return self.log_likelihood + self.kl_scale / self.scale * added_up(self.log_prior)
+
+    def log_guide(self) -> Tensor:
+        """Return log q(z | x), (N,)."""
+        return added_up(self.log_q)
 
     def log_weight(self) -> Tensor:
         """Return log p(x, z) - log q(z | x), (N,)."""
-        return self.log_joint() - self.kl_scale / self.scale * sum(self.log_q.values())
+        return self.log_joint() - self.kl_scale / self.scale * self.log_guide()
 
     def parts(self) -> dict[str, Tensor]:
         """Return one-draw estimates of the parts of the ELBO, summed over images."""
@@ -80,23 +84,31 @@ def draws(
 def draw_of(model: Program, trace: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Draw:
     """Return what a trace of the guide drew, and what the model says of it."""
     replayed = poutine.replay(model, trace=trace)
-    sites: Any = poutine.trace(replayed).get_trace(*args, **kwargs).nodes
-    log_prior: dict[str, Any] = dict.fromkeys((Z_PRES, Z_WHERE, Z_WHAT), 0.0)
-    log_q = dict(log_prior)
+    of_model: Any = poutine.trace(replayed).get_trace(*args, **kwargs)
+    obs = of_model.nodes[OBS]
+    return Draw(
+        log_likelihood=obs["fn"].log_prob(obs["value"]),
+        log_prior=log_probs(of_model),
+        log_q=log_probs(trace),
+        scale=obs["scale"],
+        kl_scale=of_model.nodes[at_step(Z_PRES, 0)]["scale"],
+    )
+
+
+def log_probs(trace: Any) -> dict[str, Tensor]:
+    """Return the log probabilities of the latents of a trace, by latent, (N,) each; unscaled."""
+    found: dict[str, Any] = dict.fromkeys((Z_PRES, Z_WHERE, Z_WHAT), 0.0)  # in this order
     for name, site in trace.nodes.items():
         latent = latent_of(name) if site["type"] == "sample" else None
         if latent is not None:
-            log_q[latent] = log_q.get(latent, 0.0) + site["fn"].log_prob(site["value"])
-            log_p = sites[name]["fn"].log_prob(site["value"])
-            log_prior[latent] = log_prior.get(latent, 0.0) + log_p
-    obs = sites[OBS]
-    return Draw(
-        obs["fn"].log_prob(obs["value"]),
-        log_prior,
-        log_q,
-        scale=obs["scale"],
-        kl_scale=sites[at_step(Z_PRES, 0)]["scale"],
-    )
+            found[latent] = found.get(latent, 0.0) + site["fn"].log_prob(site["value"])
+    return found
+
+
+def added_up(of_latents: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum over latents, (N,)."""
+    total: Any = sum(of_latents.values())
+    return total
 
 
 def importance_bound(log_weights: Tensor) -> Tensor:

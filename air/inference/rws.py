@@ -11,7 +11,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from air.inference.estimator import Estimate, Program, SurrogateELBO, elbo_metrics
-from air.inference.particles import draws, importance_bound, mean_parts
+from air.inference.particles import added_up, draws, importance_bound, log_probs, mean_parts
 from air.model.images import pictures
 from air.model.sites import OBS, latent_of
 
@@ -47,7 +47,7 @@ class ReweightedWakeSleep(SurrogateELBO):
         log_joint = torch.stack([draw.log_joint() for draw in particles])  # (K, N)
         log_weights = torch.stack([draw.log_weight() for draw in particles]).detach()
         weights = log_weights.softmax(0)
-        log_q = torch.stack([sum(draw.log_q.values(), torch.tensor(0.0)) for draw in particles])
+        log_q = torch.stack([draw.log_guide() for draw in particles])
         followed = (weights * (log_joint + self.wake_share * log_q)).sum(0)  # (N,)
         if self.wake_share < 1 and torch.is_grad_enabled():
             sleep = asleep(model, guide, args, kwargs).mean()  # for each image
@@ -90,8 +90,4 @@ def asleep(
         if site["type"] == "sample" and latent_of(name) is not None
     }
     trace: Any = poutine.trace(poutine.condition(guide, data=latents)).get_trace(images, **others)
-    log_q = torch.zeros(len(images), dtype=images.dtype, device=images.device)
-    for name in latents:
-        site = trace.nodes[name]
-        log_q = log_q + site["fn"].log_prob(site["value"])
-    return log_q
+    return added_up(log_probs(trace))

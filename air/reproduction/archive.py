@@ -7,7 +7,6 @@ NAME-curves.csv    a line for each evaluation on the way
 from __future__ import annotations
 
 import csv
-import io
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from air.comparison.measures import last_value, training_times
-from air.comparison.reading import Run
+from air.comparison.reading import Run, Status
 from air.errors import ConfigError
-from air.runs.files import make_folder, write_whole
+from air.runs.files import write_csv
 
 _RUN = ("setting", "seed", "status", "iterations", "seconds", "commit", "machine")
 _POINT = ("setting", "seed", "iteration", "seconds")
@@ -41,7 +40,7 @@ class Archived:
 
     setting: str
     seed: int
-    status: str
+    status: Status
     iterations: int
     seconds: float
     commit: str
@@ -50,13 +49,17 @@ class Archived:
     curves: list[dict[str, float]]
 
     @property
+    def words(self) -> dict[str, str]:
+        """The words of its command, by their keys."""
+        return dict(word.partition("=")[::2] for word in shlex.split(self.setting))
+
+    @property
     def key(self) -> tuple[str, int]:
         """What tells a run from all others of its table."""
         return self.setting, self.seed
 
     def as_run(self) -> Run:
         """Return what `air.comparison` takes; of its values only what its command said is known."""
-        words = dict(word.partition("=")[::2] for word in shlex.split(self.setting))
         lines: list[dict[str, Any]] = []
         iteration, seconds = 0, 0.0
         for point in self.curves:
@@ -66,9 +69,9 @@ class Archived:
         lines.append({"iteration": self.iterations, **self.metrics})
         return Run(
             folder=Path(self.setting) / str(self.seed),
-            status="finished" if self.status == "finished" else "failed",
-            overrides=[f"{key}={value}" for key, value in words.items()],
-            values={**words, "seed": self.seed},
+            status=self.status,
+            overrides=shlex.split(self.setting),
+            values={**self.words, "seed": self.seed},
             metrics=lines,
             result=None,
             problem=None,
@@ -139,7 +142,7 @@ def read_archive(folder: Path, name: str) -> list[Archived]:
             found.append(
                 Archived(
                     *key,
-                    status=line["status"],
+                    status="finished" if line["status"] == "finished" else "failed",
                     iterations=int(line["iterations"]),
                     seconds=float(line["seconds"]),
                     commit=line["commit"],
@@ -160,15 +163,14 @@ def write_archive(folder: Path, name: str, runs: Sequence[Archived]) -> None:
         WriteError: a file cannot be written.
     """
     file, curves_file = _files(folder, name)
-    make_folder(folder)
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.metrics))
     on_the_way = dict.fromkeys(each for run in runs for point in run.curves for each in point)
     points = [
         {"setting": run.setting, "seed": run.seed, **point} for run in runs for point in run.curves
     ]
-    _write(curves_file, list(dict.fromkeys((*_POINT, *on_the_way))), points)
+    write_csv(curves_file, list(dict.fromkeys((*_POINT, *on_the_way))), map(_short, points))
     lines = [{**{key: getattr(run, key) for key in _RUN}, **run.metrics} for run in runs]
-    _write(file, [*_RUN, *metrics], lines)
+    write_csv(file, [*_RUN, *metrics], map(_short, lines))
 
 
 def _files(folder: Path, name: str) -> tuple[Path, Path]:
@@ -180,14 +182,8 @@ def _lines(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-def _write(file: Path, names: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-        writer.writerow({key: _short(value) for key, value in line.items()})
-    write_whole(file, text.getvalue().encode())
-
-
-def _short(value: Any) -> Any:
-    return f"{value:.7g}" if isinstance(value, float) else value
+def _short(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a line whose numbers have as many digits as they are worth."""
+    return {
+        key: f"{value:.7g}" if isinstance(value, float) else value for key, value in line.items()
+    }

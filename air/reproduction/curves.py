@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from air.comparison.measures import spread
@@ -31,19 +32,20 @@ def draw_curves(runs: Sequence[Archived], metric: str, rows_by: str) -> Figure |
     runs = [run for run in runs if any(metric in point for point in run.curves)]
     if not runs:
         return None
-    rows = list(dict.fromkeys(_value(run, rows_by) for run in runs))
-    labels = dict.fromkeys(_label(run, runs, rows_by) for run in runs)
+    values = [run.words.get(rows_by, "") for run in runs]
+    labels = [_label(run, runs, rows_by) for run in runs]
+    rows = list(dict.fromkeys(values))
+    handles: dict[str, Line2D] = {}
     figure = Figure(figsize=(9, 2.6 * len(rows) + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), 2, squeeze=False, sharex="col")
     for panels, value in zip(axes, rows, strict=True):
-        for number, label in enumerate(labels):
-            shown = [
-                run
-                for run in runs
-                if (_value(run, rows_by), _label(run, runs, rows_by)) == (value, label)
-            ]
+        for number, label in enumerate(dict.fromkeys(labels)):
+            places = zip(runs, values, labels, strict=True)
+            shown = [run for run, *place in places if place == [value, label]]
+            if not shown:
+                continue
             for axis, along in zip(panels, ("iteration", "seconds"), strict=True):
-                _draw_mean(axis, shown, metric, along, label, number)
+                handles[label] = _draw_mean(axis, shown, metric, along, label, number)
         panels[0].set_title(f"{rows_by}={value}" if rows_by else "", fontsize=_FONT_SIZE)
         panels[0].set_ylabel(metric, fontsize=_FONT_SIZE)
         for axis in panels:
@@ -54,24 +56,13 @@ def draw_curves(runs: Sequence[Archived], metric: str, rows_by: str) -> Figure |
                 axis.yaxis.set_major_formatter(PercentFormatter(1))
     axes[-1][0].set_xlabel("iteration", fontsize=_FONT_SIZE)
     axes[-1][1].set_xlabel("seconds of training", fontsize=_FONT_SIZE)
-    found = dict(zip(*reversed(axes[0][0].get_legend_handles_labels()), strict=True))
-    for panels in axes[1:]:
-        found |= dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
-    figure.legend(list(found.values()), list(found), loc="outside right upper", fontsize=_FONT_SIZE)
+    figure.legend(handles=list(handles.values()), loc="outside right upper", fontsize=_FONT_SIZE)
     return figure
-
-
-def _words(run: Archived) -> dict[str, str]:
-    return dict(word.partition("=")[::2] for word in run.setting.split())
-
-
-def _value(run: Archived, key: str) -> str:
-    return _words(run).get(key, "")
 
 
 def _label(run: Archived, runs: Sequence[Archived], rows_by: str) -> str:
     """Return the words in which not all runs agree, by their last names."""
-    words, others = _words(run), [_words(each) for each in runs]
+    words, others = run.words, [each.words for each in runs]
     told = [
         key
         for key in words
@@ -82,19 +73,18 @@ def _label(run: Archived, runs: Sequence[Archived], rows_by: str) -> str:
 
 def _draw_mean(
     axis: Axes, runs: Sequence[Archived], metric: str, along: str, label: str, number: int
-) -> None:
+) -> Line2D:
     points: dict[float, list[tuple[float, float]]] = {}
     for run in runs:
         for point in run.curves:
             if metric in point:
                 points.setdefault(point["iteration"], []).append((point[along], point[metric]))
-    if not points:
-        return
     places = np.array([np.mean([place for place, _ in each]) for each in points.values()])
     spreads = [spread([value for _, value in each]) for each in points.values()]
     means = np.array([each.mean for each in spreads], dtype=float)
     sds = np.array([each.sd or 0.0 for each in spreads])
     colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
     style = _STYLES[number // len(SERIES_COLOURS) % len(_STYLES)]
-    axis.plot(places, means, color=colour, linestyle=style, linewidth=1.2, label=label)
+    (line,) = axis.plot(places, means, color=colour, linestyle=style, linewidth=1.2, label=label)
     axis.fill_between(places, means - sds, means + sds, color=colour, alpha=0.12, linewidth=0)
+    return line

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from air.cli.arguments import command_words
 from air.cli.jobs import grid_jobs
 from air.cli.overrides import CONF
 from air.comparison.reading import Run, read_runs
@@ -57,15 +58,18 @@ def sweeps_of(table: Table, smoke: bool) -> list[Sweep]:
         smoke: whether each run is one of seconds, and has one seed alone.
 
     Raises:
-        ConfigError: a command line is no grid, or a published figure stands beside no run.
+        ConfigError: a command line cannot be read or is no grid, or a published figure stands
+            beside no run.
     """
     seeds = table.seeds[:1] if smoke else table.seeds
     behind = f"{_SMOKE} {table.smoke}" if smoke else ""
     found = []
     for line in table.sweeps:
-        words = shlex.split(f"{line} {table.common} {behind}")
+        words = command_words("sweeps", f"{line} {table.common} {behind}")
         words.append(_SEED + ",".join(map(str, seeds)))
         found.append(Sweep(words, [_setting_and_seed(job) for job in grid_jobs(words)]))
+    for given in table.evaluate.values():
+        command_words("evaluate", given)
     settings = [shlex.split(setting) for sweep in found for setting, _ in sweep.jobs]
     for published in table.published:
         if not any(set(published.beside.split()) <= set(words) for words in settings):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from air.errors import WriteError
 
@@ -64,6 +66,25 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """
     with replacing(path) as file:
         file.write(content)
+
+
+def write_csv(path: Path, names: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table, whole or not at all, into a folder that is made if absent.
+
+    Args:
+        path: the file.
+        names: of its columns.
+        lines: a value for each name; without one the cell is empty.
+
+    Raises:
+        WriteError: it cannot be written; what was there still is.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    make_folder(path.parent)
+    write_whole(path, text.getvalue().encode())
 
 
 def make_folder(folder: Path) -> None:

@@ -12,12 +12,33 @@ from air.config.schema import Config
 from air.errors import ConfigError
 from air.inference.objective import Objective
 from air.model.air import AIR
+from air.model.presence import PresencePrior
 
 log = logging.getLogger(__name__)
 
 # (batch, the further arguments of the objective) -> its metrics, summed over images; every
 # parameter's `grad` is set on the way.
 Gradients = Callable[..., dict[str, Tensor]]
+
+
+def objective_settings(
+    config: Config, prior: PresencePrior, air: AIR, iteration: int
+) -> list[Tensor]:
+    """Return the further arguments of the objective at an iteration, on the model's device.
+
+    Args:
+        config: of the run.
+        prior: step -> trial probability of its object at this iteration.
+        air: what is trained.
+        iteration: of its training.
+    """
+    steps = range(air.num_steps)
+    trial_probabilities = torch.tensor([prior(t) for t in steps], dtype=torch.float64)
+    scheduled = [
+        torch.tensor(value, dtype=air.dtype)
+        for value in config.inference.scheduled(iteration).values()
+    ]
+    return [setting.to(air.device) for setting in (trial_probabilities, *scheduled)]
 
 
 class EagerGradients:

@@ -31,7 +31,7 @@ from air.tracking.tracker import Tracker
 from air.tracking.values import Value
 from air.training.batches import BatchOrder
 from air.training.collapse import CollapseWatch
-from air.training.gradients import build_gradients
+from air.training.gradients import build_gradients, objective_settings
 from air.training.metrics import Totals
 from air.training.optim import build_optimizer, build_scheduler, restore_optimizer
 from air.training.processes import ALONE, Processes
@@ -266,14 +266,7 @@ class Trainer:
     def objective_settings(self) -> list[Tensor]:
         """Return the further arguments of the objective at this iteration, on the device."""
         prior = self.presence_schedule(self.iteration)
-        trial_probabilities = torch.tensor(
-            [prior(t) for t in range(self.air.num_steps)], dtype=torch.float64
-        )
-        scheduled = [
-            torch.tensor(value, dtype=self.air.dtype)
-            for value in self.config.inference.scheduled(self.iteration).values()
-        ]
-        return [setting.to(self.device) for setting in (trial_probabilities, *scheduled)]
+        return objective_settings(self.config, prior, self.air, self.iteration)
 
     def _is_to_stop(self) -> bool:
         """Return what several processes agreed on in the last step, or one knows at once."""

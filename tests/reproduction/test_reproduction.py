@@ -165,6 +165,15 @@ def test_a_published_figure_stands_beside_a_run():
         sweeps_of(dataclasses.replace(TABLE, published=stray), smoke=False)
 
 
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [({"sweeps": ["a='b"]}, "sweeps"), ({"evaluate": {"a": "b='c"}}, "evaluate")],
+)
+def test_a_command_line_with_an_open_quote_is_named(changed, key):
+    with pytest.raises(ConfigError, match=rf"{key}: must be as on a command line, got "):
+        sweeps_of(dataclasses.replace(TABLE, **changed), smoke=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", table_names())
 def test_every_run_of_a_table_is_allowed(name):
