@@ -57,9 +57,13 @@ def test_every_field_can_be_set_by_name():
             elif key != "kind":
                 yield f"{prefix}{key}", value
 
-    for key, value in leaves(values):
-        text = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-        assert parse_config(composed(f"{key}={text}"))
+    def text(value):
+        if isinstance(value, bool):
+            return str(value).lower()
+        return "null" if value is None else value
+
+    given = [f"{key}={text(value)}" for key, value in leaves(values)]
+    assert parse_config(composed(*given)) == parse_config(values)
 
 
 def test_baselines_reach_the_model():
