@@ -68,8 +68,9 @@ class NoiseRow:
         milliseconds: of a gradient, the median, estimators taking turns.
         guide_off: how far the mean is from the ELBO's gradient, in the guide's parameters: the bias
             of an estimator of the ELBO, the difference of another objective; 0 where it is less
-            than the draws can tell.
-        guide_error: what draws can tell: the standard error of the distance.
+            than the noise of the means.
+        guide_error: that noise: what a bias must exceed to be seen, and the most that the standard
+            error of the distance can be.
         guide_variance: of one gradient around its mean, over all of the guide's parameters, against
             the squared length of what it estimates: of the ELBO's gradient, or else of that mean.
         model_off, model_error, model_variance: the same of the model's parameters.
@@ -173,7 +174,9 @@ class Candidate:
 
     Args:
         parameters: of the model.
-        run: with the estimator and, where it has one, its baseline, which is fitted.
+        run: with the estimator and, where it has one, its baseline, which is fitted anew: what the
+            model's own run has trained may be another one, or none. (A moving average is one of
+            the batch's own images then, as the batch stays the same.)
         batch: (N, x_size, x_size) or (N, x_size, x_size, 3), in [0, 1].
         config: how the baseline is fitted.
     """
@@ -186,7 +189,9 @@ class Candidate:
         if has_baseline:
             pyro.set_rng_seed(config.seed)
             self.air = run.build_model(self.air.x_size, self.air.num_channels)
-            self.air.load_state_dict(parameters.air.state_dict(), strict=False)
+            state = parameters.air.state_dict()
+            others = {name: value for name, value in state.items() if not _of_baseline(name)}
+            self.air.load_state_dict(others, strict=False)
             self.air.to(parameters.air.device, parameters.air.dtype)
         iteration = parameters.iteration
         self._settings = objective_settings(run, parameters.prior(), self.air, iteration)
@@ -234,8 +239,11 @@ class Candidate:
 
 def counted(air: AIR) -> list[tuple[str, Tensor]]:
     """Return the parameters that are compared, with their names: all but a baseline's."""
-    named = air.named_parameters()
-    return [(name, value) for name, value in named if not name.startswith("guide.baseline.")]
+    return [(name, value) for name, value in air.named_parameters() if not _of_baseline(name)]
+
+
+def _of_baseline(name: str) -> bool:
+    return name.startswith("guide.baseline.")
 
 
 def _gradient(parameter: Tensor) -> Tensor:
@@ -245,6 +253,8 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 def _parts(air: AIR) -> dict[str, Tensor]:
     """Return which of the numbers in a row are the guide's, and which the model's."""
-    of_guide = [torch.full((p.numel(),), name.startswith("guide.")) for name, p in counted(air)]
+    # What encodes a background is the guide's, though the two programs share the module.
+    prefixes = ("guide.", "model.canvas.background.encode.")
+    of_guide = [torch.full((p.numel(),), name.startswith(prefixes)) for name, p in counted(air)]
     guide = torch.cat(of_guide).to(air.device)
     return {"guide": guide, "model": ~guide}

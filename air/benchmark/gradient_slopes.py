@@ -85,7 +85,8 @@ def measure_slopes(parameters: Parameters, config: GradientsConfig) -> Iterator[
                 with torch.no_grad(), _moved(values, direction, by):
                     ends.append(torch.stack([loss(seed) for seed in others]))
             found = (ends[0] - ends[1]) / (2 * step)
-            error = (found - said).std() / len(found) ** 0.5
+            ratio = found.mean() / said.mean()
+            error = (found - ratio * said).std() / len(found) ** 0.5 / said.mean().abs()
             yield SlopeRow(
                 at=parameters.where,
                 iteration=parameters.iteration,
@@ -93,8 +94,8 @@ def measure_slopes(parameters: Parameters, config: GradientsConfig) -> Iterator[
                 part=part,
                 gradient=said.mean().item(),
                 slope=found.mean().item(),
-                ratio=(found.mean() / said.mean()).item(),
-                error=(error / said.mean()).abs().item(),
+                ratio=ratio.item(),
+                error=error.item(),
             )
 
 

@@ -31,6 +31,9 @@ class DoublyReparameterizedELBO(SurrogateELBO):
     the parameters of its own step alone, which another run of the guide on the same draws, cut off
     from one another, tells apart.
 
+    That holds where ∂h/∂z_t takes every path through what follows. A map cuts some off, as it
+    chooses places: what `ImportanceWeightedELBO` gets from a score function there is then lost.
+
     Args:
         num_particles: K, at least 1.
     """

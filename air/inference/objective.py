@@ -80,7 +80,7 @@ class Objective:
             batch: (N, x_size, x_size) or (N, x_size, x_size, 3), in [0, 1].
             trial_probabilities: (num_steps,), the prior of z_pres.
             *scheduled: the values of those names now, a scalar each. With a `rest_weight`, metrics
-                of the ELBO are those of the weighted bound that is minimised.
+                of the ELBO are those of the weighted sum that is maximised, which is no bound.
         """
         now = dict(zip(self.scheduled, scheduled, strict=True))
         rest_weight = now.pop("rest_weight", None)

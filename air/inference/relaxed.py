@@ -29,7 +29,7 @@ class RelaxedELBO(SurrogateELBO):
     Args:
         temperature: of the Concrete distribution; a schedule may give another one, by `at`.
         straight_through: draw presences of 0 or 1, with the gradient of those in between: the value
-            is that of a draw then, and the gradient has another bias.
+            is that of the ELBO in the mean then, and it is the gradient that has a bias.
     """
 
     def __init__(self, temperature: float | Tensor, straight_through: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ class ReweightedWakeSleep(SurrogateELBO):
     own. The value of the loss is that of the model: minus the bound.
 
     Pyro's `ReweightedWakeSleep` is no loss for our programs: its sleep phase hands the scenes to
-    both as an argument `observations`.
+    both as an argument `observations`. The guide must be AIR's, as it is told not to teach the
+    background that it shares with the model.
 
     Args:
         num_particles: K, at least 1; with 1 there is one weight, which is 1.
@@ -42,6 +44,8 @@ class ReweightedWakeSleep(SurrogateELBO):
 
     def estimate(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Estimate:
         """Estimate the bound with K draws of all latents; see `Estimator`."""
+        # What lies behind the objects follows the model's objective alone.
+        guide = partial(guide, teaches_background=False)
         with Given():
             particles = draws(model, guide, self.num_draws, args, kwargs)
         log_joint = torch.stack([draw.log_joint() for draw in particles])  # (K, N)
@@ -49,10 +53,11 @@ class ReweightedWakeSleep(SurrogateELBO):
         weights = log_weights.softmax(0)
         log_q = torch.stack([draw.log_guide() for draw in particles])
         followed = (weights * (log_joint + self.wake_share * log_q)).sum(0)  # (N,)
+        scale, kl_scale = particles[0].scale, particles[0].kl_scale
         if self.wake_share < 1 and torch.is_grad_enabled():
             sleep = asleep(model, guide, args, kwargs).mean()  # for each image
-            followed = followed + (1 - self.wake_share) * sleep
-        scale = particles[0].scale
+            # Scenes whose objects do not yet look like real ones count as much as divergences do.
+            followed = followed + (1 - self.wake_share) * kl_scale / scale * sleep
         bound = (importance_bound(log_weights) * scale).sum()
         parts = mean_parts([draw.parts() for draw in particles])
         surrogate = (followed * scale).sum()

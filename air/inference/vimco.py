@@ -25,10 +25,15 @@ class VIMCO(SurrogateELBO):
 
     Args:
         num_particles: K, at least 2.
+
+    Raises:
+        ValueError: there is no other particle.
     """
 
     def __init__(self, num_particles: int) -> None:
         super().__init__()
+        if num_particles < 2:
+            raise ValueError(f"num_particles must be at least 2, got {num_particles}")
         self.num_draws = num_particles
 
     def estimate(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Estimate:

@@ -77,6 +77,7 @@ class Guide(ProgramModule):
         num_steps: int | None = None,
         background: Tensor | None = None,
         choose_place: ChoosePlace = hottest,
+        teaches_background: bool = True,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Infer the objects of images: the program itself.
 
@@ -88,6 +89,8 @@ class Guide(ProgramModule):
             background: what lies behind the objects, (N, channels, x_size, x_size), where that has
                 been inferred.
             choose_place: where an attention that has a map looks.
+            teaches_background: whether gradients reach the background's decoder, which the model
+                shares; log q(z_background) has none of it in any case.
 
         Returns:
             z_where and z_pres: for each step a tensor (n, 3) and one (n, 1).
@@ -104,6 +107,8 @@ class Guide(ProgramModule):
         ) as index:
             batch = in_type_of(self.z_where_init, data[index])  # (n, channels, x_size, x_size)
             behind = self.background.infer(batch) if background is None else background[index]
+            if behind is not None and not teaches_background:
+                behind = behind.detach()
             render = partial(self.render, x_size=batch.shape[-1])
             attention = self.attention.start(batch, behind, render)
             baseline = self.baseline.start(batch)

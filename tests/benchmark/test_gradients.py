@@ -1,6 +1,7 @@
 """Gradients at fixed parameters: what is measured against known moments, and the command."""
 
 import csv
+import dataclasses
 import subprocess
 import sys
 
@@ -37,18 +38,30 @@ def parameters():
 
 def test_means_and_variances_are_those_of_the_estimators(parameters):
     """Without a bias the distance is as large as the draws' own error; a relaxed one's is not."""
-    names = ("marginal", "mvd", "reinforce", "relaxed")
+    names = ("marginal", "mvd", "rebar", "reinforce", "relaxed")
     runs = {name: compose_config((*SMALL, f"inference={name}")) for name in names}
-    few = settings(num_draws=30)
+    few = settings(num_draws=20)
     rows = {row.estimator: row for row in measure_noise(parameters, runs["marginal"], runs, few)}
     assert list(rows) == list(names)
     assert rows["relaxed"].objective == "relaxed"
-    for name in ("marginal", "mvd", "reinforce"):
+    assert rows["relaxed"].guide_off > 3 * rows["relaxed"].guide_error
+    for name in ("marginal", "mvd", "rebar", "reinforce"):
         assert rows[name].objective == "elbo"
         assert rows[name].guide_off < 3 * rows[name].guide_error
     assert rows["marginal"].guide_variance < rows["mvd"].guide_variance
-    assert rows["mvd"].guide_variance < rows["reinforce"].guide_variance
+    assert rows["mvd"].guide_variance < rows["rebar"].guide_variance
+    assert rows["rebar"].guide_variance < rows["reinforce"].guide_variance
     assert all(row.milliseconds > 0 for row in rows.values())
+
+
+def test_baselines_need_not_be_those_of_the_run(parameters):
+    run, other = (
+        compose_config((*SMALL, "model.num_steps=2", "inference=reinforce", f"baseline={baseline}"))
+        for baseline in ("neural_linear", "neural")
+    )
+    trained = dataclasses.replace(parameters, config=run, air=run.build_model(50))
+    rows = list(measure_noise(trained, parameters.config, {"other": other}, settings()))
+    assert [row.estimator for row in rows] == ["other"]
 
 
 def test_along_its_gradient_the_elbo_is_as_steep_as_said_with_the_papers_attention(parameters):

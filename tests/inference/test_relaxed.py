@@ -1,5 +1,7 @@
 """The relaxation: its gradient is that of what it computes, and how far that is from the ELBO."""
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
@@ -7,8 +9,9 @@ from air.cli.compose import compose_config
 from air.inference.marginal import MarginalELBO
 from air.inference.objective import Objective
 from air.inference.rebar import given
-from air.inference.relaxed import RelaxedELBO
+from air.inference.relaxed import RelaxedELBO, presence_terms
 from air.model.config import BernoulliConfig, OverConfig
+from air.model.full_path import full_path
 from tests.helpers.gradients import along_the_gradient
 from tests.helpers.models import PLAIN_OR_COVERING, tiny
 from tests.helpers.monte_carlo import SIGMAS, assert_same_mean, monte_carlo
@@ -42,6 +45,25 @@ def test_straight_through_it_has_the_value_of_the_elbo(images, kinds):
     marginal = monte_carlo(MarginalELBO(), air, images, chunks=16, copies=300, **PRIOR)
     straight = monte_carlo(RelaxedELBO(0.5, True), air, images, chunks=16, copies=1500, **PRIOR)
     assert_same_mean(marginal[0], straight[0])
+
+
+def test_straight_through_the_gradient_is_that_of_presences_in_between(images):
+    air, images = tiny(num_steps=1).double(), images.double()
+    pyro.set_rng_seed(2)
+    estimate = RelaxedELBO(0.5, True).estimate(air.model, air.guide, images, **PRIOR)
+    (found,) = torch.autograd.grad(estimate.loss, estimate.path.presence_logits)
+
+    pyro.set_rng_seed(2)
+    path = full_path(air.guide, images, **PRIOR)
+    logits = path.presence_logits.detach().requires_grad_()
+    between = dist.RelaxedBernoulli(torch.tensor(0.5), logits=logits).rsample()
+    presence = between.detach().round().requires_grad_()
+    terms = presence_terms(air.model, path, presence.unsqueeze(0), (images,), PRIOR)
+    (reward,) = torch.autograd.grad(terms.rewards().sum(), presence)
+    there = dist.Bernoulli(logits=logits)
+    prior = dist.Bernoulli(torch.full_like(logits, PRIOR["z_pres_prior_p"](0)))
+    loss = torch.distributions.kl_divergence(there, prior).sum() - (reward * between).sum()
+    torch.testing.assert_close(found, torch.autograd.grad(loss, logits)[0])
 
 
 def test_its_value_nears_the_elbo_as_the_temperature_falls(images):
