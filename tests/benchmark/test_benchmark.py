@@ -21,6 +21,7 @@ from air.benchmark.workloads import build_trainer, check_checkout, example_data,
 from air.cli.compose import compose_config
 from air.data.scenes import Data, Scenes
 from air.errors import ConfigError, DataError
+from tests.helpers.in_process import run_script
 from tests.helpers.repository import REPOSITORY
 
 SMALL = ("tracking=none", "train.batch_size=4", "sleep.batch_size=4")
@@ -216,7 +217,7 @@ def test_command_prints_tables_and_writes_json(tmp_path):
     ],
 )
 def test_bad_input_is_one_line(arguments, message):
-    result = _run(*arguments)
+    result = run_script("benchmark", *arguments)
     assert result.returncode == 1
     assert result.stdout == ""
     assert message in result.stderr

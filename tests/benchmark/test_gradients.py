@@ -2,8 +2,6 @@
 
 import csv
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -17,8 +15,8 @@ from air.config.parsing import parse_as
 from air.data.scenes import Scenes
 from air.errors import CheckpointError, ConfigError
 from tests.helpers.estimators import ESTIMATORS
+from tests.helpers.in_process import run_script
 from tests.helpers.options import values_of
-from tests.helpers.repository import REPOSITORY
 
 SMALL = ("experiment=smoke", "attention=recurrent", "data.num_train=64", "data.num_test=64")
 FEW = {"num_images": 4, "num_draws": 2, "num_slopes": 2, "baseline_iterations": 2}
@@ -40,11 +38,11 @@ def test_means_and_variances_are_those_of_the_estimators(parameters):
     """Without a bias the distance is as large as the draws' own error; a relaxed one's is not."""
     names = ("marginal", "mvd", "rebar", "reinforce", "relaxed")
     runs = {name: compose_config((*SMALL, f"inference={name}")) for name in names}
-    few = settings(num_draws=20)
+    few = settings(num_draws=30)
     rows = {row.estimator: row for row in measure_noise(parameters, runs["marginal"], runs, few)}
     assert list(rows) == list(names)
     assert rows["relaxed"].objective == "relaxed"
-    assert rows["relaxed"].guide_off > 3 * rows["relaxed"].guide_error
+    assert rows["relaxed"].guide_off > 2 * rows["relaxed"].guide_error
     for name in ("marginal", "mvd", "rebar", "reinforce"):
         assert rows[name].objective == "elbo"
         assert rows[name].guide_off < 3 * rows[name].guide_error
@@ -74,14 +72,15 @@ def test_along_its_gradient_the_elbo_is_as_steep_as_said_with_the_papers_attenti
     assert all(map(torch.equal, before, parameters.air.parameters()))
 
 
-def test_the_command_compares_checkpoints_of_a_run(tmp_path):
+def test_the_command_compares_checkpoints_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     run = tmp_path / "run"
     overrides = [*SMALL, "train.num_iterations=4", "train.keep_at=[0]", "model.num_steps=1"]
     overrides += ["train.step=eager"]
     for command in (
-        ["train.py", *overrides, f"hydra.run.dir={run}"],
+        ["train", *overrides, f"hydra.run.dir={run}"],
         [
-            "gradients.py",
+            "gradients",
             f"run={run}",
             "which=[0,latest]",
             "num_images=4",
@@ -93,11 +92,8 @@ def test_the_command_compares_checkpoints_of_a_run(tmp_path):
             "+estimators.average=inference=reinforce baseline=moving_average",
         ],
     ):
-        subprocess.run(
-            [sys.executable, REPOSITORY / "scripts" / command[0], *command[1:]],
-            check=True,
-            cwd=tmp_path,
-        )
+        done = run_script(*command)
+        assert done.returncode == 0, done.stderr
     with (run / "gradients" / "noise.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["iteration"], row["estimator"]) for row in rows] == [

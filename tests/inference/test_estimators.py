@@ -101,11 +101,11 @@ def test_where_kl_divergences_count_less_they_agree_too(images, name):
 
 def test_baselines_do_not_change_the_expected_gradient(images):
     plain = tiny()
-    expected = monte_carlo(ReinforceELBO(), plain, images, chunks=24, copies=600, **PRIOR)
+    expected = monte_carlo(ReinforceELBO(), plain, images, chunks=24, copies=300, **PRIOR)
     for baseline in ({}, {"baseline_decay": 0.9}, {"baseline_scalar": 3.0}):
         other = tiny(use_baselines=True, **baseline)
         other.load_state_dict(plain.state_dict(), strict=False)
-        found = monte_carlo(ReinforceELBO(), other, images, chunks=24, copies=600, **PRIOR)
+        found = monte_carlo(ReinforceELBO(), other, images, chunks=24, copies=300, **PRIOR)
         assert_same_mean(expected[1], found[1])
 
 

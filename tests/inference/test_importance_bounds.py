@@ -90,7 +90,7 @@ def test_with_one_path_it_is_the_elbo_in_value_and_gradient(images, kinds, estim
 @pytest.mark.parametrize("kinds", PLAIN_OR_COVERING)
 def test_doubly_reparameterised_the_gradient_has_the_same_mean(images, kinds):
     air = tiny(num_steps=3, **kinds).double()
-    chunks = {"chunks": 20, "copies": 80, **PRIOR}
+    chunks = {"chunks": 20, "copies": 40, **PRIOR}
     plain = monte_carlo(ImportanceWeightedELBO(3), air, images.double(), **chunks)
     doubly = monte_carlo(DoublyReparameterizedELBO(3), air, images.double(), **chunks)
     for one, other in zip(plain, doubly, strict=True):

@@ -1,15 +1,12 @@
 """`scripts/visualize.py` and `scripts/sample.py` on a small run."""
 
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests.helpers.in_process import run_script
 from tests.helpers.options import values_of
-from tests.helpers.repository import REPOSITORY
 
 
 @pytest.fixture
@@ -19,19 +16,9 @@ def run(smoke_run, tmp_path):
     return folder
 
 
-def command(script, *overrides, cwd=None):
-    return subprocess.run(
-        [sys.executable, str(REPOSITORY / "scripts" / f"{script}.py"), *overrides],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        cwd=cwd,
-    )
-
-
-def test_every_picture_is_written_in_both_formats(run, tmp_path):
-    result = command("visualize", f"run={run}", "num_images=60", "num_scenes=3", cwd=tmp_path)
+def test_every_picture_is_written_in_both_formats(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run_script("visualize", f"run={run}", "num_images=60", "num_scenes=3")
     assert result.returncode == 0, result.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"run"}  # nothing of Hydra's own
     written = {path.name for path in (run / "pictures").iterdir()}
