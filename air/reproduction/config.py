@@ -36,7 +36,7 @@ class Table:
     success: Real  # what the first metric comes to, at least, in a run that has worked
     after: list[PositiveReal]  # seconds of training, after which the first metric is told too
     curve: NonEmptyText | None  # the metric that is drawn
-    rows_by: str  # a key of the settings, of which each value has a row of panels; empty: one row
+    rows_by: str  # keys of the settings, of which all values together have a row of panels
     published: list[Published]
 
 

@@ -24,7 +24,8 @@ def draw_curves(runs: Sequence[Archived], metric: str, rows_by: str) -> Figure |
     Args:
         runs: what is kept of them.
         metric: what is drawn.
-        rows_by: a key of the settings, of which each value has a row of panels; empty: one row.
+        rows_by: keys of the settings, of which all values together have a row of panels; empty: one
+            row.
 
     Returns:
         None if no run has the metric.
@@ -32,8 +33,9 @@ def draw_curves(runs: Sequence[Archived], metric: str, rows_by: str) -> Figure |
     runs = [run for run in runs if any(metric in point for point in run.curves)]
     if not runs:
         return None
-    values = [run.words.get(rows_by, "") for run in runs]
-    labels = [_label(run, runs, rows_by) for run in runs]
+    keys = rows_by.split()
+    values = [_row(run, keys) for run in runs]
+    labels = [_label(run, runs, keys) for run in runs]
     rows = list(dict.fromkeys(values))
     handles: dict[str, Line2D] = {}
     figure = Figure(figsize=(9, 2.6 * len(rows) + 0.4), layout="constrained")
@@ -46,7 +48,9 @@ def draw_curves(runs: Sequence[Archived], metric: str, rows_by: str) -> Figure |
                 continue
             for axis, along in zip(panels, ("iteration", "seconds"), strict=True):
                 handles[label] = _draw_mean(axis, shown, metric, along, label, number)
-        panels[0].set_title(f"{rows_by}={value}" if rows_by else "", fontsize=_FONT_SIZE)
+        panels[0].set_title(value, fontsize=_FONT_SIZE)
+        panels[1].set_xscale("log")  # what takes seconds stands beside what takes an hour
+        panels[1].xaxis.set_major_formatter("{x:g}")
         panels[0].set_ylabel(metric, fontsize=_FONT_SIZE)
         for axis in panels:
             axis.tick_params(labelsize=_FONT_SIZE)
@@ -60,13 +64,17 @@ def draw_curves(runs: Sequence[Archived], metric: str, rows_by: str) -> Figure |
     return figure
 
 
-def _label(run: Archived, runs: Sequence[Archived], rows_by: str) -> str:
+def _row(run: Archived, keys: Sequence[str]) -> str:
+    return " ".join(f"{key}={run.words[key]}" for key in keys if key in run.words)
+
+
+def _label(run: Archived, runs: Sequence[Archived], left_out: Sequence[str]) -> str:
     """Return the words in which not all runs agree, by their last names."""
     words, others = run.words, [each.words for each in runs]
     told = [
         key
         for key in words
-        if key != rows_by and any(each.get(key) != words[key] for each in others)
+        if key not in left_out and any(each.get(key) != words[key] for each in others)
     ]
     return ", ".join(f"{key.rpartition('.')[2]}={words[key]}" for key in told) or "all runs"
 

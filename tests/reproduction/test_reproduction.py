@@ -91,6 +91,8 @@ def test_curves_are_means_over_seeds_along_iterations_and_seconds():
     rows = draw_curves(RUNS, "val/count_accuracy", "prior").axes
     assert [len(axis.lines) for axis in rows] == [1, 1, 1, 1]
     assert [axis.get_title() for axis in rows[::2]] == ["prior=constant", "prior=rising"]
+    rows = draw_curves(RUNS, "val/count_accuracy", "sleep prior").axes
+    assert rows[0].get_title() == "sleep=none prior=constant"
     assert draw_curves(RUNS, "val/other", "") is None
 
 
