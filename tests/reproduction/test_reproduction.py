@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 import subprocess
 import sys
 
@@ -181,7 +182,7 @@ def test_a_command_line_with_an_open_quote_is_named(changed, key):
 def test_every_run_of_a_table_is_allowed(name):
     for sweep in sweeps_of(read_table(name), smoke=False):
         for setting in dict.fromkeys(setting for setting, _ in sweep.jobs):
-            compose_config(setting.split())
+            compose_config(shlex.split(setting))
 
 
 def reproduce(folder, *words):
