@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, PercentFormatter
 
 from air.comparison.measures import spread
 from air.pictures.colours import SERIES_COLOURS
@@ -50,7 +50,9 @@ def draw_curves(runs: Sequence[Archived], metric: str, rows_by: str) -> Figure |
                 handles[label] = _draw_mean(axis, shown, metric, along, label, number)
         panels[0].set_title(value, fontsize=_FONT_SIZE)
         panels[1].set_xscale("log")  # what takes seconds stands beside what takes an hour
+        panels[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panels[1].xaxis.set_major_formatter("{x:g}")
+        panels[1].xaxis.set_minor_formatter("")
         panels[0].set_ylabel(metric, fontsize=_FONT_SIZE)
         for axis in panels:
             axis.tick_params(labelsize=_FONT_SIZE)
