@@ -195,7 +195,7 @@ def reproduce(folder, *words):
 
 
 SLOW_TABLES = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name != "tutorial")) for name in table_names()
+    pytest.param(name, marks=[pytest.mark.slow] * (name != "time")) for name in table_names()
 ]
 
 

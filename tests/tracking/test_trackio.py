@@ -114,6 +114,7 @@ def test_a_run_and_its_resumption_are_one_run_with_all_metrics_and_pictures(
     assert read_latest(run_dir)[1].iteration == 40
 
 
+@pytest.mark.slow
 def test_the_environment_names_the_folder(train_command, tmp_path):
     mine = tmp_path / "mine"
     overrides = [*train_command.smoke, "train.num_pictures=0", "tracking=trackio"]
