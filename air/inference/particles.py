@@ -43,7 +43,7 @@ class Draw(NamedTuple):
 
     def log_joint(self) -> Tensor:
         """Return log p(x, z), (N,)."""
-        return self.log_likelihood + self.kl_scale / self.scale * added_up(self.log_prior)
+        return self.log_likelihood + self.kl_weight * added_up(self.log_prior)
 
     def log_guide(self) -> Tensor:
         """Return log q(z | x), (N,)."""
@@ -51,7 +51,7 @@ class Draw(NamedTuple):
 
     def log_weight(self) -> Tensor:
         """Return log p(x, z) - log q(z | x), (N,)."""
-        return self.log_joint() - self.kl_scale / self.scale * self.log_guide()
+        return self.log_joint() - self.kl_weight * self.log_guide()
 
     def parts(self) -> dict[str, Tensor]:
         """Return one-draw estimates of the parts of the ELBO, summed over images."""
@@ -59,6 +59,11 @@ class Draw(NamedTuple):
         for latent, log_q in self.log_q.items():
             parts[kl_name(latent)] = (log_q - self.log_prior[latent]).sum() * self.kl_scale
         return parts
+
+    @property
+    def kl_weight(self) -> float | Tensor:
+        """How much a latent's nat counts against one of the likelihood."""
+        return self.kl_scale / self.scale
 
 
 def draws(

@@ -53,11 +53,11 @@ class ReweightedWakeSleep(SurrogateELBO):
         weights = log_weights.softmax(0)
         log_q = torch.stack([draw.log_guide() for draw in particles])
         followed = (weights * (log_joint + self.wake_share * log_q)).sum(0)  # (N,)
-        scale, kl_scale = particles[0].scale, particles[0].kl_scale
         if self.wake_share < 1 and torch.is_grad_enabled():
             sleep = asleep(model, guide, args, kwargs).mean()  # for each image
             # Scenes whose objects do not yet look like real ones count as much as divergences do.
-            followed = followed + (1 - self.wake_share) * kl_scale / scale * sleep
+            followed = followed + (1 - self.wake_share) * particles[0].kl_weight * sleep
+        scale = particles[0].scale
         bound = (importance_bound(log_weights) * scale).sum()
         parts = mean_parts([draw.parts() for draw in particles])
         surrogate = (followed * scale).sum()

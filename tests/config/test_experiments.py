@@ -71,13 +71,10 @@ def assembled(of_options, chosen, own):
 def test_an_experiment_goes_with_every_option_or_says_why_not(of_options):
     for experiment in sorted(set(EXPERIMENTS) - set(EXTENDING)):
         refused = {}
+        words = [f"experiment={experiment}", *needs(f"experiment={experiment}")]
         with hydra_on_conf():
-            itself = f"experiment={experiment}"
-            composed_by_hydra = compose(
-                "config", [itself, *needs(itself)], return_hydra_config=True
-            )
-            chosen = composed_by_hydra.hydra.runtime.choices
-            own = composed(itself, *needs(itself))
+            chosen = compose("config", words, return_hydra_config=True).hydra.runtime.choices
+        own = composed(*words)
         assert own == assembled(of_options, chosen, own) | {"tracking": own["tracking"]}
         for group, option in OPTIONS:
             try:

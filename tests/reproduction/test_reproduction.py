@@ -213,7 +213,10 @@ def test_a_small_version_is_trained_kept_and_written(tmp_path, monkeypatch, name
         assert (results / link).exists()
     kept = read_archive(results / "results", name)
     assert [run.key for run in kept] == jobs
-    assert set(table.columns) == set().union(*(run.metrics for run in kept))
+    for run in kept:  # without two digits there are none to be added
+        has_tasks = "data.held_out_counts=[2]" not in run.setting
+        columns = {name for name in table.columns if has_tasks or "downstream/" not in name}
+        assert columns == run.metrics.keys()
     # What is kept is enough: nothing is trained again.
     monkeypatch.chdir(tmp_path)
     again = run_script("reproduce", name, "smoke=true")
